@@ -104,7 +104,7 @@ pub(crate) const DELETE: Method = Method {
             "wipe",
             "boolean",
             "true",
-            "Remove the superblocks, or the next examine brings it back; log_type core has none",
+            "Remove the superblocks too, or the next examine brings it back (log_type core has none)",
         ),
         optional(
             "force",

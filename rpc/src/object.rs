@@ -10,6 +10,9 @@ use crate::method::{LATER_CREATE_OPTIONS, Method, Param};
 use crate::nearest::nearest;
 use crate::{Choice, RpcError, Wording, bdev_name, quote};
 
+/// From here on a float is taken for an integer that is too large: 2^63.
+const INTEGER_LIMIT: f64 = 9_223_372_036_854_775_808.0;
+
 /// A call's named parameters: each one known to the method, none there twice.
 ///
 /// Every reader names a parameter of the method; `None` means that it was left out.
@@ -123,8 +126,12 @@ impl Object {
             Some(value @ Value::Number(_)) => value,
             Some(other) => return Err(wrong_type(name, "an integer", other)),
         };
-        if value.is_f64() {
-            // Also what an integer beyond 64 bits becomes; neither is one that we take.
+        // JSON integers beyond 64 bits arrive as floats too: those are out of range.
+        if value.is_f64()
+            && value
+                .as_f64()
+                .is_some_and(|float| float.abs() < INTEGER_LIMIT)
+        {
             return Err(wrong_type(name, "an integer", value));
         }
         match value.as_u64() {
