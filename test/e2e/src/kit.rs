@@ -1,0 +1,94 @@
+//! What was built, and with which SPDK: from the environment that the Makefile sets.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::app::Spec;
+use crate::spdk::{Spdk, Stock};
+
+/// The products. What is missing makes the tests that need it be skipped, with its name.
+#[derive(Clone, Debug)]
+pub struct Kit {
+    /// The tree in use (SPDK_DIR).
+    pub spdk: Option<Spdk>,
+    /// The module for preloading (MIRROR_SO).
+    pub module: Option<PathBuf>,
+    /// Our static target (MIRROR_TGT).
+    pub target: Option<PathBuf>,
+    /// The same on SPDK with its assertions (MIRROR_TGT_DEBUG).
+    pub target_debug: Option<PathBuf>,
+    /// The same with AddressSanitizer (MIRROR_TGT_ASAN).
+    pub target_asan: Option<PathBuf>,
+    /// test/e2e/preload/compare.c (TEST_COMPARE_SO).
+    pub compare: Option<PathBuf>,
+    /// test/e2e/preload/lcores.c (TEST_LCORES_SO).
+    pub lcores: Option<PathBuf>,
+}
+
+fn file(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(variable)?);
+    path.is_file().then_some(path)
+}
+
+impl Kit {
+    /// Looks at the environment.
+    pub fn from_env() -> Result<Kit> {
+        let spdk = match env::var_os("SPDK_DIR") {
+            Some(dir) if !dir.is_empty() => Some(Spdk::at(Path::new(&dir))?),
+            _ => None,
+        };
+        Ok(Kit {
+            spdk,
+            module: file("MIRROR_SO"),
+            target: file("MIRROR_TGT"),
+            target_debug: file("MIRROR_TGT_DEBUG"),
+            target_asan: file("MIRROR_TGT_ASAN"),
+            compare: file("TEST_COMPARE_SO"),
+            lcores: file("TEST_LCORES_SO"),
+        })
+    }
+
+    /// The tree in use.
+    pub fn spdk(&self) -> Result<&Spdk> {
+        self.spdk
+            .as_ref()
+            .context("SPDK_DIR is not set: give a built SPDK tree, or run 'make spdk' and use the Makefile")
+    }
+
+    /// A stock application as it comes, with the tests' own calls in it where they can be.
+    pub fn stock(&self, app: Stock) -> Result<Spec> {
+        let spdk = self.spdk()?;
+        let mut spec = Spec::new(spdk.program(app)?);
+        if app == Stock::Bdevperf && spdk.is_old() {
+            // Plain reads and writes: 20.07's error bdev cannot do zcopy, though it says that it can.
+            spec = spec.arg("-x");
+        }
+        if spdk.is_shared() {
+            spec = spec.env("LD_LIBRARY_PATH", spdk.library_path());
+            if let Some(compare) = &self.compare {
+                spec = spec.preload(compare);
+            }
+        }
+        Ok(spec)
+    }
+
+    /// A stock application with the mirror preloaded.
+    pub fn preloaded(&self, app: Stock) -> Result<Spec> {
+        if !self.spdk()?.is_shared() {
+            bail!("SPDK in {} has no shared libraries", self.spdk()?.dir.display());
+        }
+        let module = self.module.as_ref().context("MIRROR_SO is not set or not there")?;
+        Ok(self.stock(app)?.preload(module))
+    }
+
+    /// One of our own targets, with the tests' calls preloaded if `with_calls`.
+    pub fn own(&self, program: &Option<PathBuf>, with_calls: bool) -> Result<Spec> {
+        let mut spec = Spec::new(program.as_ref().context("this target was not built")?);
+        if let (true, Some(compare)) = (with_calls, &self.compare) {
+            spec = spec.preload(compare);
+        }
+        Ok(spec)
+    }
+}

@@ -1,0 +1,145 @@
+//! One test, and what tests share.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result};
+use mirror_e2e::app::{App, Spec};
+use mirror_e2e::kit::Kit;
+use mirror_e2e::machine::{self, Machine, PAGES};
+use mirror_e2e::spdk::Stock;
+
+/// A named test with its needs.
+pub struct Case {
+    pub name: String,
+    pub needs: Vec<Need>,
+    pub run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>,
+}
+
+impl Case {
+    pub fn new(
+        name: impl Into<String>,
+        needs: &[Need],
+        run: impl FnOnce(&Ctx) -> Result<()> + Send + 'static,
+    ) -> Case {
+        Case {
+            name: name.into(),
+            needs: needs.to_vec(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// What a test needs; all need root and hugepages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Stock applications of a shared build, and the tests' own calls for them.
+    Shared,
+    /// The module for preloading into them.
+    Module,
+    /// Our static target.
+    Target,
+    /// Our static target on SPDK with assertions.
+    TargetDebug,
+    /// Our static target with AddressSanitizer.
+    TargetAsan,
+    /// bdevio in the tree.
+    Bdevio,
+    /// A release whose malloc bdevs have metadata.
+    MallocMetadata,
+    /// rpc.py in the tree.
+    RpcPy,
+}
+
+/// The same for all tests of a run.
+pub struct Ctx {
+    pub kit: Kit,
+    machine: OnceLock<Arc<Machine>>,
+}
+
+fn absent(what: Option<&PathBuf>, variable: &str) -> Option<String> {
+    match what {
+        Some(_) => None,
+        None => Some(format!("{variable} is not set, or names no file")),
+    }
+}
+
+impl Ctx {
+    pub fn new() -> Result<Ctx> {
+        Ok(Ctx {
+            kit: Kit::from_env()?,
+            machine: OnceLock::new(),
+        })
+    }
+
+    /// Why a test with this need cannot run.
+    pub fn missing(&self, need: Need) -> Option<String> {
+        if let Some(reason) = machine::missing() {
+            return Some(reason);
+        }
+        let Some(spdk) = &self.kit.spdk else {
+            return Some("SPDK_DIR is not set".to_string());
+        };
+        let unless = |there: bool, what: &str| {
+            (!there).then(|| format!("SPDK {} in {} has no {what}", spdk.release, spdk.dir.display()))
+        };
+        match need {
+            Need::Shared => unless(spdk.is_shared(), "shared libraries")
+                .or_else(|| absent(self.kit.compare.as_ref(), "TEST_COMPARE_SO")),
+            Need::Module => unless(spdk.is_shared(), "shared libraries")
+                .or_else(|| absent(self.kit.compare.as_ref(), "TEST_COMPARE_SO"))
+                .or_else(|| absent(self.kit.module.as_ref(), "MIRROR_SO")),
+            Need::Target => absent(self.kit.target.as_ref(), "MIRROR_TGT"),
+            Need::TargetDebug => absent(self.kit.target_debug.as_ref(), "MIRROR_TGT_DEBUG"),
+            Need::TargetAsan => absent(self.kit.target_asan.as_ref(), "MIRROR_TGT_ASAN"),
+            Need::Bdevio => match spdk.is_old() {
+                true => absent(self.kit.lcores.as_ref(), "TEST_LCORES_SO"),
+                false => None,
+            }
+            .or_else(|| unless(spdk.program(Stock::Bdevio).is_ok(), "bdevio")),
+            Need::MallocMetadata => unless(!spdk.is_old(), "metadata in malloc bdevs"),
+            Need::RpcPy => unless(spdk.rpc_py().is_some(), "scripts/rpc.py"),
+        }
+    }
+
+    /// Hugepages: reserved at the first use, given back at the end of the run.
+    pub fn machine(&self) -> Result<&Arc<Machine>> {
+        if self.machine.get().is_none() {
+            let _ = self.machine.set(Machine::prepare(PAGES)?);
+        }
+        self.machine.get().context("no machine")
+    }
+
+    /// Starts an application.
+    pub fn start(&self, spec: Spec) -> Result<App> {
+        spec.start(self.machine()?)
+    }
+
+    /// A stock target with the mirror in it, on one core.
+    pub fn mirror_target(&self) -> Result<App> {
+        self.start(self.kit.preloaded(Stock::SpdkTgt)?)
+    }
+
+    /// bdevperf with the mirror in it.
+    pub fn mirror_bdevperf(&self) -> Result<Spec> {
+        self.kit.preloaded(Stock::Bdevperf)
+    }
+}
+
+/// A folder in the build folder, for files that SPDK opens with O_DIRECT (which a /tmp in RAM may refuse).
+pub struct DataDir(tempfile::TempDir);
+
+impl DataDir {
+    pub fn new() -> Result<DataDir> {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).context("making a folder for files")?;
+        Ok(DataDir(dir))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}

@@ -1,0 +1,40 @@
+//! The tests on real SPDK, one after the other. A test whose needs are not met is ignored, with the reason printed.
+
+mod case;
+mod harness;
+
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use mirror_e2e::{app, undo};
+
+use case::{Case, Ctx};
+
+fn trial(ctx: &Arc<Ctx>, case: Case) -> Trial {
+    let ctx = Arc::clone(ctx);
+    let missing = case.needs.iter().find_map(|need| ctx.missing(*need));
+    if let Some(reason) = &missing {
+        println!("skipped {}: {reason}", case.name);
+    }
+    let run = case.run;
+    Trial::test(case.name, move || {
+        app::take_log_tails();
+        run(&ctx).map_err(|error| {
+            let tails = app::take_log_tails().join("\n");
+            Failed::from(format!("{error:#}\n{tails}"))
+        })
+    })
+    .with_ignored_flag(missing.is_some())
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut args = Arguments::from_args();
+    args.test_threads = Some(1); // they share cores and hugepages
+    undo::on_signals()?;
+    let ctx = Arc::new(Ctx::new()?);
+    let cases = [harness::cases()];
+    let trials = cases.into_iter().flatten().map(|case| trial(&ctx, case)).collect();
+    let conclusion = libtest_mimic::run(&args, trials);
+    drop(ctx); // gives hugepages and mount back: exit() drops nothing
+    conclusion.exit()
+}
