@@ -45,14 +45,8 @@ pub struct Spec {
 impl Spec {
     /// An SPDK application on core 0.
     pub fn new(program: impl Into<PathBuf>) -> Spec {
-        Spec {
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            preload: Vec::new(),
-            cores: Vec::new(),
-        }
-        .cores("0x1")
+        Spec { program: program.into(), args: Vec::new(), env: Vec::new(), preload: Vec::new(), cores: Vec::new() }
+            .cores("0x1")
     }
 
     /// On these cores (a mask).
@@ -129,16 +123,7 @@ impl Spec {
                 })
             },
         )?;
-        Ok(App {
-            name,
-            child,
-            undo: Some(undo),
-            status: None,
-            rpc: None,
-            log,
-            dir,
-            machine: Arc::clone(machine),
-        })
+        Ok(App { name, child, undo: Some(undo), status: None, rpc: None, log, dir, machine: Arc::clone(machine) })
     }
 
     /// Starts it and waits until it answers.
@@ -187,13 +172,7 @@ fn is_unlocked(path: &Path) -> bool {
     let Ok(file) = File::options().write(true).open(path) else {
         return false;
     };
-    let probe = nix::libc::flock {
-        l_type: nix::libc::F_WRLCK as i16,
-        l_whence: 0,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let probe = nix::libc::flock { l_type: nix::libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
     let mut probe = probe;
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETLK(&mut probe)).is_ok()
         && probe.l_type == nix::libc::F_UNLCK as i16
@@ -234,9 +213,7 @@ impl App {
 
     /// What it printed so far.
     pub fn output(&self) -> String {
-        fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     fn tail(&self) -> String {
@@ -351,9 +328,6 @@ impl Drop for App {
             }
             undo => drop(undo),
         }
-        LOG_TAILS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(self.tail());
+        LOG_TAILS.lock().unwrap_or_else(PoisonError::into_inner).push(self.tail());
     }
 }

@@ -32,10 +32,7 @@ pub fn null(app: &mut App, name: &str, size_mb: u64, block_size: u64) -> Result<
 /// A sparse file of `size_mb`, and an aio bdev on it.
 pub fn aio(app: &mut App, name: &str, path: &Path, size_mb: u64, block_size: u64) -> Result<()> {
     sparse_file(path, size_mb)?;
-    app.call(
-        "bdev_aio_create",
-        json!({"name": name, "filename": path, "block_size": block_size}),
-    )?;
+    app.call("bdev_aio_create", json!({"name": name, "filename": path, "block_size": block_size}))?;
     Ok(())
 }
 
@@ -105,11 +102,7 @@ pub fn compare(app: &mut App, a: &str, b: &str, num_blocks: Option<u64>) -> Resu
     let answer = app.call("test_compare_bdevs", params)?;
     let blocks = answer["blocks"].as_u64().context("no blocks")?;
     let differing = answer["differing"].as_u64().context("no differing")?;
-    ensure!(
-        differing == 0,
-        "{a} and {b} differ in {differing} of {blocks} blocks, first in block {}",
-        answer["first"]
-    );
+    ensure!(differing == 0, "{a} and {b} differ in {differing} of {blocks} blocks, first in block {}", answer["first"]);
     Ok((blocks, answer["nonzero"].as_u64().context("no nonzero")?))
 }
 

@@ -22,6 +22,7 @@ pub struct Comparison {
 }
 
 const CHUNK: u64 = 1 << 20;
+static ZEROS: [u8; CHUNK as usize] = [0; CHUNK as usize];
 
 /// Compares the first `len` bytes in blocks of `block_size` (which divides 1 MiB, or `len` fits in it).
 pub fn files(a: &Path, b: &Path, len: u64, block_size: u64) -> Result<Comparison> {
@@ -30,10 +31,7 @@ pub fn files(a: &Path, b: &Path, len: u64, block_size: u64) -> Result<Comparison
     let shortest = a.metadata()?.len().min(b.metadata()?.len());
     ensure!(len <= shortest, "{len} bytes were to be compared, a file has {shortest}");
     ensure!(CHUNK % block_size == 0 && len % block_size == 0, "block size {block_size} does not fit");
-    let mut result = Comparison {
-        blocks: len / block_size,
-        ..Comparison::default()
-    };
+    let mut result = Comparison { blocks: len / block_size, ..Comparison::default() };
     let mut at = 0;
     let (mut left, mut right) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);
     while at < len {
@@ -59,7 +57,7 @@ fn chunk(result: &mut Comparison, left: &[u8], right: &[u8], first_block: u64, b
             result.differing += 1;
             result.first.get_or_insert(first_block + i as u64);
         }
-        if l.iter().any(|byte| *byte != 0) {
+        if l != &ZEROS[..block_size] {
             result.nonzero += 1;
         }
     }

@@ -29,14 +29,7 @@ pub struct Load {
 impl Load {
     /// A verifying load on the bdev `name`.
     pub fn verify(name: &str, size: u64, depth: u32, seconds: u32) -> Load {
-        Load {
-            workload: "verify",
-            size,
-            depth,
-            seconds,
-            bdev: Some(name.to_string()),
-            split: false,
-        }
+        Load { workload: "verify", size, depth, seconds, bdev: Some(name.to_string()), split: false }
     }
 
     /// Another kind of load.
@@ -112,10 +105,7 @@ pub fn figures(output: &str) -> Result<Figures> {
     let totals = output.lines().filter(|line| line.trim_start().starts_with("Total"));
     let read = |line: &str| -> Option<Figures> {
         let mut numbers = line.split([' ', ':', '\t']).filter_map(|word| word.parse::<f64>().ok());
-        Some(Figures {
-            iops: numbers.next()?,
-            mib_per_s: numbers.next()?,
-        })
+        Some(Figures { iops: numbers.next()?, mib_per_s: numbers.next()? })
     };
     // Newer releases print a table of zeros once more at the end.
     totals

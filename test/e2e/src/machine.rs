@@ -29,9 +29,7 @@ pub struct Machine {
 /// Why nothing can run here, in words that say what to do; `None` if it can.
 pub fn missing() -> Option<String> {
     if !Uid::effective().is_root() {
-        return Some(
-            "SPDK needs hugepages, and reserving them needs root: run this as root (sudo)".to_string(),
-        );
+        return Some("SPDK needs hugepages, and reserving them needs root: run this as root (sudo)".to_string());
     }
     if !Path::new(POOL).is_dir() {
         return Some(format!(
@@ -95,14 +93,8 @@ impl Machine {
         let (_, mounted) = Undo::after(
             || {
                 fs::create_dir(&at)?;
-                mount(
-                    Some("none"),
-                    &at,
-                    Some("hugetlbfs"),
-                    MsFlags::empty(),
-                    Some("pagesize=2M"),
-                )
-                .context("mounting hugetlbfs")
+                mount(Some("none"), &at, Some("hugetlbfs"), MsFlags::empty(), Some("pagesize=2M"))
+                    .context("mounting hugetlbfs")
             },
             |()| {
                 let at = at.clone();
@@ -112,11 +104,7 @@ impl Machine {
                 })
             },
         )?;
-        Ok(Arc::new(Machine {
-            _mount: mounted,
-            _pages: Some(pages),
-            dir,
-        }))
+        Ok(Arc::new(Machine { _mount: mounted, _pages: Some(pages), dir }))
     }
 
     /// The hugetlbfs mount.
@@ -130,18 +118,25 @@ impl Machine {
     }
 }
 
-/// A folder below /tmp that a signal removes too.
+/// A folder that a signal removes too.
 pub struct ScratchDir {
     path: PathBuf,
     _undo: Undo,
 }
 
 impl ScratchDir {
-    /// A new one.
+    /// A new one, with a name short enough for sockets.
     pub fn new() -> Result<ScratchDir> {
+        ScratchDir::inside(Path::new("/tmp"))
+    }
+
+    /// A new one in `parent`, which is made if need be.
+    pub fn inside(parent: &Path) -> Result<ScratchDir> {
         let (path, undo) = Undo::after(
             || {
-                let dir = TempDir::with_prefix("mirror-").context("making a folder in /tmp")?;
+                fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+                let dir = TempDir::with_prefix_in("mirror-", parent)
+                    .with_context(|| format!("making a folder in {}", parent.display()))?;
                 Ok(dir.keep())
             },
             |path| {

@@ -24,10 +24,7 @@ pub fn free_port() -> Result<u16> {
 
 /// Exports `bdevs` as the namespaces of one subsystem.
 pub fn export(app: &mut App, bdevs: &[&str]) -> Result<Export> {
-    let export = Export {
-        port: free_port()?,
-        nqn: format!("nqn.2026-01.io.spdk:mirror-{}", bdevs.join("-")),
-    };
+    let export = Export { port: free_port()?, nqn: format!("nqn.2026-01.io.spdk:mirror-{}", bdevs.join("-")) };
     // Small buffer pools: the target shares the machine with an initiator.
     app.call("nvmf_create_transport", json!({"trtype": "TCP", "num_shared_buffers": 512, "buf_cache_size": 16}))?;
     app.call(
@@ -35,10 +32,7 @@ pub fn export(app: &mut App, bdevs: &[&str]) -> Result<Export> {
         json!({"nqn": export.nqn, "allow_any_host": true, "serial_number": "MIRROR0000000001"}),
     )?;
     for bdev in bdevs {
-        app.call(
-            "nvmf_subsystem_add_ns",
-            json!({"nqn": export.nqn, "namespace": {"bdev_name": bdev}}),
-        )?;
+        app.call("nvmf_subsystem_add_ns", json!({"nqn": export.nqn, "namespace": {"bdev_name": bdev}}))?;
     }
     app.call(
         "nvmf_subsystem_add_listener",

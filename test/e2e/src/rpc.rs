@@ -35,11 +35,7 @@ impl Rpc {
     pub fn connect(path: &Path) -> Result<Rpc> {
         let stream = UnixStream::connect(path).with_context(|| format!("connecting to {}", path.display()))?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
-        Ok(Rpc {
-            stream,
-            buffer: Vec::new(),
-            next_id: 1,
-        })
+        Ok(Rpc { stream, buffer: Vec::new(), next_id: 1 })
     }
 
     /// Calls `method`; a refusal is an error that downcasts to [`Refusal`].
@@ -60,8 +56,7 @@ impl Rpc {
         if !params.is_null() {
             request["params"] = params;
         }
-        self.send_raw(request.to_string().as_bytes())
-            .with_context(|| format!("sending {method}"))
+        self.send_raw(request.to_string().as_bytes()).with_context(|| format!("sending {method}"))
     }
 
     /// Sends bytes as they are, for requests that no honest client would form.

@@ -58,9 +58,11 @@ pub struct Spdk {
 impl Spdk {
     /// Looks at the tree in `dir`.
     pub fn at(dir: &Path) -> Result<Spdk> {
-        let header = dir.join("include/spdk/version.h");
-        let text = fs::read_to_string(&header)
-            .with_context(|| format!("{} is no built SPDK tree: looked for {}", dir.display(), header.display()))?;
+        let places = ["include", "build/include"].map(|folder| dir.join(folder).join("spdk/version.h"));
+        let header = places.iter().find(|path| path.is_file()).with_context(|| {
+            format!("{} is no built SPDK tree: looked for {} and in build/include", dir.display(), places[0].display())
+        })?;
+        let text = fs::read_to_string(header).with_context(|| format!("reading {}", header.display()))?;
         let number = |name: &str| -> Result<u32> {
             let found = text.lines().find_map(|line| {
                 let mut words = line.split_whitespace();
@@ -69,14 +71,8 @@ impl Spdk {
             });
             found.with_context(|| format!("{} has no number {name}", header.display()))
         };
-        let release = Release {
-            major: number("SPDK_VERSION_MAJOR")?,
-            minor: number("SPDK_VERSION_MINOR")?,
-        };
-        Ok(Spdk {
-            dir: dir.to_path_buf(),
-            release,
-        })
+        let release = Release { major: number("SPDK_VERSION_MAJOR")?, minor: number("SPDK_VERSION_MINOR")? };
+        Ok(Spdk { dir: dir.to_path_buf(), release })
     }
 
     /// Whether it is the old generation, whose RPC and applications differ in a few places.

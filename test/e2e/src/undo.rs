@@ -17,10 +17,7 @@ struct List {
     actions: Vec<(u64, Action)>,
 }
 
-static LIST: Mutex<List> = Mutex::new(List {
-    next_id: 0,
-    actions: Vec::new(),
-});
+static LIST: Mutex<List> = Mutex::new(List { next_id: 0, actions: Vec::new() });
 
 fn list() -> MutexGuard<'static, List> {
     // A panic in one test must not keep the others from cleaning up.
@@ -35,10 +32,7 @@ pub struct Undo {
 
 impl Undo {
     /// Does `act`; if it succeeds, `undo` is what takes its result back.
-    pub fn after<T>(
-        act: impl FnOnce() -> Result<T>,
-        undo: impl FnOnce(&T) -> Action,
-    ) -> Result<(T, Undo)> {
+    pub fn after<T>(act: impl FnOnce() -> Result<T>, undo: impl FnOnce(&T) -> Action) -> Result<(T, Undo)> {
         let mut list = list();
         let done = act()?;
         let id = list.next_id;
@@ -115,8 +109,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_not_undone() {
-        let done: Result<((), Undo)> =
-            Undo::after(|| anyhow::bail!("no"), |()| Box::new(|| panic!("nothing to undo")));
+        let done: Result<((), Undo)> = Undo::after(|| anyhow::bail!("no"), |()| Box::new(|| panic!("nothing to undo")));
         assert!(done.is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result};
 use mirror_e2e::app::{App, Spec};
 use mirror_e2e::kit::Kit;
-use mirror_e2e::machine::{self, Machine, PAGES};
+use mirror_e2e::machine::{self, Machine, PAGES, ScratchDir};
 use mirror_e2e::spdk::Stock;
 
 /// A named test with its needs.
@@ -17,16 +17,8 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn new(
-        name: impl Into<String>,
-        needs: &[Need],
-        run: impl FnOnce(&Ctx) -> Result<()> + Send + 'static,
-    ) -> Case {
-        Case {
-            name: name.into(),
-            needs: needs.to_vec(),
-            run: Box::new(run),
-        }
+    pub fn new(name: impl Into<String>, needs: &[Need], run: impl FnOnce(&Ctx) -> Result<()> + Send + 'static) -> Case {
+        Case { name: name.into(), needs: needs.to_vec(), run: Box::new(run) }
     }
 }
 
@@ -66,10 +58,7 @@ fn absent(what: Option<&PathBuf>, variable: &str) -> Option<String> {
 
 impl Ctx {
     pub fn new() -> Result<Ctx> {
-        Ok(Ctx {
-            kit: Kit::from_env()?,
-            machine: OnceLock::new(),
-        })
+        Ok(Ctx { kit: Kit::from_env()?, machine: OnceLock::new() })
     }
 
     /// Why a test with this need cannot run.
@@ -127,19 +116,6 @@ impl Ctx {
 }
 
 /// A folder in the build folder, for files that SPDK opens with O_DIRECT (which a /tmp in RAM may refuse).
-pub struct DataDir(tempfile::TempDir);
-
-impl DataDir {
-    pub fn new() -> Result<DataDir> {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).context("making a folder for files")?;
-        Ok(DataDir(dir))
-    }
-
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
+pub fn data_dir() -> Result<ScratchDir> {
+    ScratchDir::inside(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }

@@ -6,7 +6,7 @@ use mirror_e2e::spdk::Stock;
 use mirror_e2e::{bdevs, compare};
 use serde_json::{Value, json};
 
-use crate::case::{Case, Ctx, DataDir, Need};
+use crate::case::{Case, Ctx, Need, data_dir};
 
 pub fn cases() -> Vec<Case> {
     use Need::Shared;
@@ -59,17 +59,17 @@ fn counts_see_a_claim(ctx: &Ctx) -> Result<()> {
 }
 
 fn nothing_stays_behind(ctx: &Ctx) -> Result<()> {
-    let data = DataDir::new()?;
+    let data = data_dir()?;
     let mut app = ctx.start(ctx.kit.stock(Stock::SpdkTgt)?)?;
     let (pid, dir) = (app.pid(), app.dir().to_path_buf());
-    bdevs::aio(&mut app, "f", &data.file("f"), 16, 512)?;
+    bdevs::aio(&mut app, "f", &data.path().join("f"), 16, 512)?;
     drop(app);
     ensure!(!dir.exists(), "{} is still there", dir.display());
     ensure!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "process {pid} still runs");
     ensure!(!std::path::Path::new(&format!("/var/run/dpdk/spdk_pid{pid}")).exists(), "DPDK's folder is still there");
     let huge = std::fs::read_dir(ctx.machine()?.huge_dir())?.count();
     ensure!(huge == 0, "{huge} files in the hugepage mount");
-    let same = compare::files(&data.file("f"), &data.file("f"), 16 << 20, 512)?;
+    let same = compare::files(&data.path().join("f"), &data.path().join("f"), 16 << 20, 512)?;
     ensure!(same.nonzero == 0, "{same:?}");
     Ok(())
 }

@@ -1,0 +1,51 @@
+# make demo    a mirror of two files takes a verified load over NVMe/TCP (as root: hugepages)
+# make test    everything that is tested; the last line is the sum
+#
+# SPDK_DIR=/path/to/built/spdk selects an SPDK; else pkg-config is asked; else SPDK 20.07 is built once into a cache.
+
+SHELL := /bin/bash
+export SPDK_DIR
+
+.PHONY: help demo test test-full build build-asan spdk deps lint bench clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+demo: deps spdk
+	@test/build.sh target tools
+	@source test/env.sh && exec target/tools/debug/demo
+
+# As .ci/run: lint, unit tests, end-to-end tests on real SPDK, the guard for speed.
+test:
+	@test/run.sh
+
+# The same with longer loads, more cycles and a longer fuzz.
+test-full:
+	@MIRROR_TEST_FULL=1 test/run.sh
+
+# target/out: libbdev_mirror.so (to preload into a stock SPDK), spdk_tgt (SPDK's target with the mirror in it).
+build: deps spdk
+	@test/build.sh module target
+
+# target/out/spdk_tgt-asan: the same with AddressSanitizer.
+build-asan: deps spdk
+	@test/build.sh asan
+
+# Finds or builds SPDK, and says which it is.
+spdk: deps
+	@test/spdk.sh release
+
+# The Debian packages: installed as root, else named.
+deps:
+	@test/deps.sh
+
+lint: deps spdk
+	@test/lint.sh
+
+# Instructions, cycles and IOPS against the bare child, passthru and raid1: a table and target/bench/results.json.
+bench: deps spdk
+	@test/build.sh module target tools
+	@source test/env.sh && exec target/tools/debug/mirror_bench
+
+clean:
+	rm -rf target
