@@ -1,0 +1,295 @@
+//! A mirror on one SPDK thread.
+
+use crate::io::{self, List, Parked};
+use crate::leg::ChannelLeg;
+use crate::log;
+use crate::mirror::Mirror;
+use mirror_engine::starvation::{Patience, Relief};
+use mirror_engine::{MAX_LEGS, Slot};
+use spdk_sys::*;
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+
+pub use wait::Wait;
+
+/// Lives in the context of a `spdk_io_channel`, and does not move. Only its own thread touches it.
+pub struct Channel {
+    mirror: *const Mirror,
+    legs: [ChannelLeg; MAX_LEGS],
+    /// Slot of the last read, so that ties rotate.
+    last_read: Cell<u8>,
+    /// Writes, unmaps and write-zeroes in flight.
+    writes: List,
+    /// I/O that waits for memory.
+    parked: Parked,
+    patience: Cell<Patience>,
+    /// A reset of this channel that waits for I/O to end.
+    draining: Cell<*const io::HostIo>,
+    /// Runs while something is parked or draining, paused otherwise.
+    poller: Cell<*mut spdk_poller>,
+    wait: Cell<*mut Wait>,
+}
+
+impl Channel {
+    /// The channel behind SPDK's.
+    ///
+    /// # Safety
+    /// `ch` is a channel of one of our io_devices, on its own thread.
+    #[inline]
+    pub unsafe fn of<'a>(ch: *mut spdk_io_channel) -> &'a Self {
+        // SAFETY: create() made a Channel in the context of each channel of ours.
+        unsafe { &*ch.byte_add(MIRROR_SHIM_CHANNEL_CTX_OFFSET as usize).cast::<Self>() }
+    }
+
+    #[inline]
+    pub fn mirror(&self) -> &Mirror {
+        // SAFETY: the mirror is freed after its io_device, which outlives its channels.
+        unsafe { &*self.mirror }
+    }
+
+    #[inline]
+    pub fn leg(&self, slot: Slot) -> &ChannelLeg {
+        &self.legs[slot.index()]
+    }
+
+    /// Where the data begin on every leg.
+    #[inline]
+    pub fn data_offset_blocks(&self) -> u64 {
+        0
+    }
+
+    #[inline]
+    pub fn last_read(&self) -> usize {
+        usize::from(self.last_read.get())
+    }
+
+    #[inline]
+    pub fn set_last_read(&self, slot: Slot) {
+        self.last_read.set(slot.index() as u8);
+    }
+
+    #[inline]
+    pub fn writes(&self) -> &List {
+        &self.writes
+    }
+
+    #[inline]
+    pub fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    fn has_children(&self) -> bool {
+        self.legs.iter().any(|leg| leg.outstanding() > 0)
+    }
+
+    /// Whether no I/O of the host is under way here.
+    pub fn is_idle(&self) -> bool {
+        !self.has_children() && self.parked.is_empty() && self.writes.is_empty()
+    }
+
+    /// Something waits for memory on this leg: be woken when this thread frees some, and by the poller.
+    #[cold]
+    pub fn wait_for_memory(&self, slot: Slot) {
+        self.resume_poller();
+        // SAFETY: made by create(), freed by Wait itself after the channel gave it up.
+        unsafe { Wait::arm(self.wait.get(), self.leg(slot)) };
+    }
+
+    /// Whether a wake-up is due.
+    pub fn is_waiting(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.wait.get()).is_armed() }
+    }
+
+    /// Something that waited was sent.
+    pub fn progressed(&self) {
+        let mut patience = self.patience.get();
+        patience.progressed();
+        self.patience.set(patience);
+    }
+
+    /// One tick passed while I/O waits.
+    pub fn lose_patience(&self) -> Relief {
+        let mut patience = self.patience.get();
+        let relief = patience.tick(self.has_children());
+        self.patience.set(patience);
+        relief
+    }
+
+    /// Looks again later whether a reset can end.
+    pub fn drain_later(&self, host: &io::HostIo) {
+        self.draining.set(host);
+        self.resume_poller();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        !self.draining.get().is_null()
+    }
+
+    pub fn take_draining(&self) -> Option<&io::HostIo> {
+        // SAFETY: a reset in here is completed only after it was taken.
+        unsafe { self.draining.replace(ptr::null()).as_ref() }
+    }
+
+    pub fn pause_poller(&self) {
+        // SAFETY: registered by create(), on this thread.
+        unsafe { spdk_poller_pause(self.poller.get()) };
+    }
+
+    fn resume_poller(&self) {
+        // SAFETY: as above.
+        unsafe { spdk_poller_resume(self.poller.get()) };
+    }
+}
+
+/// Bytes of context that SPDK is to give to each channel.
+pub const CONTEXT_BYTES: u32 = size_of::<Channel>() as u32;
+
+/// Opens every leg on this thread (`spdk_io_device_register`'s create callback). -ENOMEM leaves nothing behind.
+///
+/// # Safety
+/// SPDK passes a mirror of ours and [`CONTEXT_BYTES`] bytes.
+pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) -> c_int {
+    // SAFETY: the io_device is the mirror's address.
+    let mirror = unsafe { &*io_device.cast::<Mirror>() };
+    let mut legs = [const { ChannelLeg::NONE }; MAX_LEGS];
+    for (place, leg) in legs.iter_mut().zip(&mirror.legs) {
+        match ChannelLeg::open(leg) {
+            Some(opened) => *place = opened,
+            None => {
+                log::error(&format!("mirror '{}': no channel for base bdev '{}'", mirror.name(), leg.name));
+                legs.iter_mut().for_each(ChannelLeg::close);
+                return -libc::ENOMEM;
+            }
+        }
+    }
+    let this = context.cast::<MaybeUninit<Channel>>();
+    // SAFETY: SPDK's context is large enough and aligned as malloc() aligns; nobody uses it before we return.
+    let channel = unsafe { &mut *this }.write(Channel {
+        mirror,
+        legs,
+        last_read: Cell::new(0),
+        writes: List::new(),
+        parked: Parked::new(),
+        patience: Cell::default(),
+        draining: Cell::new(ptr::null()),
+        poller: Cell::new(ptr::null_mut()),
+        wait: Cell::new(ptr::null_mut()),
+    });
+    channel.writes.init();
+    channel.wait.set(Wait::new(channel));
+    let arg = ptr::from_mut(channel).cast();
+    // SAFETY: the poller is unregistered by destroy(), before the context goes.
+    let poller = unsafe { spdk_poller_register_named(Some(io::tick), arg, TICK_US, c"bdev_mirror_parked".as_ptr()) };
+    if poller.is_null() {
+        channel.legs.iter_mut().for_each(ChannelLeg::close);
+        // SAFETY: made above, never armed.
+        unsafe { Wait::give_up(channel.wait.get()) };
+        return -libc::ENOMEM;
+    }
+    channel.poller.set(poller);
+    channel.pause_poller();
+    0
+}
+
+/// Undoes [`create`], on the same thread.
+///
+/// # Safety
+/// SPDK passes what it passed there; no I/O of the channel is left.
+pub unsafe extern "C" fn destroy(_: *mut c_void, context: *mut c_void) {
+    // SAFETY: as promised.
+    let channel = unsafe { &mut *context.cast::<Channel>() };
+    debug_assert!(channel.is_idle());
+    // SAFETY: registered by create() on this thread; the wait was made there.
+    unsafe {
+        spdk_poller_unregister(channel.poller.as_ptr());
+        Wait::give_up(channel.wait.get());
+    }
+    channel.legs.iter_mut().for_each(ChannelLeg::close);
+}
+
+/// How often I/O that waits for memory is looked after.
+const TICK_US: u64 = 1_000;
+
+mod wait {
+    use super::{Channel, ChannelLeg};
+    use spdk_sys::*;
+    use std::cell::Cell;
+    use std::ffi::c_void;
+    use std::mem::MaybeUninit;
+    use std::ptr;
+
+    /// The channel's place in the bdev layer's queue of those that wait for a `spdk_bdev_io`.
+    ///
+    /// There is no way to leave that queue, so this outlives a channel that closes while it stands in it: it has an
+    /// allocation of its own, made with the channel.
+    pub struct Wait {
+        entry: MaybeUninit<spdk_bdev_io_wait_entry>,
+        channel: Cell<*const Channel>,
+        armed: Cell<bool>,
+    }
+
+    impl Wait {
+        /// A place for this channel, not in the queue yet.
+        pub fn new(channel: &Channel) -> *mut Self {
+            Box::into_raw(Box::new(Self {
+                entry: MaybeUninit::zeroed(),
+                channel: Cell::new(channel),
+                armed: Cell::new(false),
+            }))
+        }
+
+        /// Whether it is in the queue.
+        pub fn is_armed(&self) -> bool {
+            self.armed.get()
+        }
+
+        /// Joins the queue, if it is not in it. It stays out where the bdev layer has memory after all; the poller sees
+        /// to that.
+        ///
+        /// # Safety
+        /// `this` is from [`Wait::new`] and not given up; the leg is open on this thread.
+        pub unsafe fn arm(this: *mut Self, leg: &ChannelLeg) {
+            // SAFETY: as the caller promises. The entry stays in place until fire().
+            unsafe {
+                if !(*this).armed.get() {
+                    let entry = (*this).entry.as_mut_ptr();
+                    let rc = mirror_shim_wait(entry, leg.desc(), leg.io_channel(), Some(fire), this.cast());
+                    (*this).armed.set(rc == 0);
+                }
+            }
+        }
+
+        /// The channel closes. Freed now, or when the queue lets go of it.
+        ///
+        /// # Safety
+        /// `this` is from [`Wait::new`]; it is not used again.
+        pub unsafe fn give_up(this: *mut Self) {
+            // SAFETY: as the caller promises.
+            unsafe {
+                (*this).channel.set(ptr::null());
+                if !(*this).armed.get() {
+                    drop(Box::from_raw(this));
+                }
+            }
+        }
+    }
+
+    /// The bdev layer has memory.
+    ///
+    /// # Safety
+    /// SPDK calls it on the channel's thread with what arm() gave, which is out of the queue now.
+    unsafe extern "C" fn fire(arg: *mut c_void) {
+        let this = arg.cast::<Wait>();
+        // SAFETY: as promised; while armed it is freed nowhere else.
+        unsafe {
+            (*this).armed.set(false);
+            match (*this).channel.get().as_ref() {
+                Some(channel) => channel.pump(),
+                None => drop(Box::from_raw(this)),
+            }
+        }
+    }
+}

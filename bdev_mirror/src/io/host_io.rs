@@ -1,0 +1,252 @@
+//! The state of one host I/O, in the driver context of its `spdk_bdev_io`.
+
+use super::list::{Link, List};
+use super::reset;
+use crate::channel::Channel;
+use mirror_engine::{Fault, Join, LegMask, Slot, Step, Verdict};
+use spdk_sys::*;
+use std::cell::Cell;
+use std::ptr::{self, addr_of_mut};
+
+/// What a host I/O asks of its legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Read,
+    Write,
+    WriteZeroes,
+    Unmap,
+    Flush,
+    Reset,
+    Abort,
+}
+
+impl Kind {
+    /// Whether it changes what the legs hold, and so joins the channel's list of writes in flight.
+    #[inline]
+    pub const fn changes_data(self) -> bool {
+        matches!(self, Self::Write | Self::WriteZeroes | Self::Unmap)
+    }
+
+    /// Whether the legs may differ if it ended differently on them. A failed flush counts: what it was to make durable
+    /// may be lost on one leg.
+    pub const fn can_diverge(self) -> bool {
+        self.changes_data() || matches!(self, Self::Flush)
+    }
+}
+
+/// Per-I/O state. A host I/O and its `HostIo` are the same object to SPDK, some bytes apart: children carry a pointer to
+/// the `HostIo` as their callback argument.
+///
+/// Fields are cells: completions, wake-ups and submissions of one thread nest in each other.
+#[repr(C)]
+pub struct HostIo {
+    channel: *const Channel,
+    join: Cell<Join>,
+    legs: LegMask,
+    kind: Kind,
+    parked: Cell<bool>,
+    /// How the first bad child ended; valid once the join is not all good.
+    status: Cell<mirror_shim_status>,
+    /// The next one in the queue of those that wait for memory.
+    parked_next: Cell<*const HostIo>,
+    /// In the channel's list of writes in flight.
+    link: Link,
+}
+
+impl HostIo {
+    /// Prepares the context of an I/O that the bdev layer has just handed over. Every I/O gets one before anything else
+    /// happens to it: an abort may look at it at any time until the I/O is completed.
+    ///
+    /// # Safety
+    /// `io` is an I/O of this module's bdev, submitted on `channel` and not yet completed. The reference is good until
+    /// then, which the caller has to see to.
+    #[inline]
+    pub unsafe fn start<'a>(io: *mut spdk_bdev_io, channel: &Channel, kind: Kind, legs: LegMask) -> &'a Self {
+        // SAFETY: the driver context has io_ctx_size() bytes and belongs to us while the I/O does. Only what later code
+        // reads without having written it is written: cells of integers and pointers are valid with any content.
+        unsafe {
+            let this = io.byte_add(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast::<Self>();
+            addr_of_mut!((*this).channel).write(channel);
+            addr_of_mut!((*this).join).write(Cell::new(Join::new(legs)));
+            addr_of_mut!((*this).legs).write(legs);
+            addr_of_mut!((*this).kind).write(kind);
+            addr_of_mut!((*this).parked).write(Cell::new(false));
+            &*this
+        }
+    }
+
+    /// The state of an I/O that [`HostIo::start`] was called for.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn of<'a>(io: *mut spdk_bdev_io) -> &'a Self {
+        // SAFETY: as the caller promises, start() has written a HostIo there.
+        unsafe { &*io.byte_add(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast::<Self>() }
+    }
+
+    /// The I/O that this is the state of.
+    #[inline]
+    pub fn io(&self) -> *mut spdk_bdev_io {
+        ptr::from_ref(self).cast_mut().wrapping_byte_sub(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast()
+    }
+
+    /// The channel it came through.
+    #[inline]
+    pub fn channel(&self) -> &Channel {
+        // SAFETY: the bdev layer keeps a channel while an I/O of it is not completed.
+        unsafe { &*self.channel }
+    }
+
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn legs(&self) -> LegMask {
+        self.legs
+    }
+
+    pub fn in_flight(&self) -> LegMask {
+        self.join.get().in_flight()
+    }
+
+    /// Whether nothing was sent of it yet.
+    pub fn is_untouched(&self) -> bool {
+        self.join.get().untouched(self.legs)
+    }
+
+    pub fn is_parked(&self) -> bool {
+        self.parked.get()
+    }
+
+    pub fn set_parked(&self, parked: bool) {
+        self.parked.set(parked);
+    }
+
+    pub fn parked_next(&self) -> &Cell<*const HostIo> {
+        &self.parked_next
+    }
+
+    #[inline]
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Takes the next leg to send to, and whether it is the last one.
+    #[inline]
+    pub fn next_leg(&self) -> Option<(Slot, bool)> {
+        let mut join = self.join.get();
+        let slot = join.next()?;
+        self.join.set(join);
+        Some((slot, !join.has_unsent()))
+    }
+
+    /// The leg had no memory.
+    pub fn leg_not_sent(&self, slot: Slot) {
+        let mut join = self.join.get();
+        join.not_sent(slot);
+        self.join.set(join);
+    }
+
+    /// The leg did it. Ends the I/O if it was the last one: `self` is gone then.
+    #[inline]
+    pub fn leg_good(&self, slot: Slot) {
+        let mut join = self.join.get();
+        let step = join.leg_good(slot);
+        self.join.set(join);
+        if step == Step::Done {
+            self.finish();
+        }
+    }
+
+    /// The leg did not do it. Ends the I/O if it was the last one: `self` is gone then.
+    #[cold]
+    pub fn leg_bad(&self, slot: Slot, fault: Fault, status: mirror_shim_status) {
+        let mut join = self.join.get();
+        if join.all_good() {
+            self.status.set(status);
+        }
+        let step = join.leg_bad(slot, fault);
+        self.join.set(join);
+        self.channel().mirror().count_error(slot, self.kind);
+        if step == Step::Done {
+            self.finish();
+        }
+    }
+
+    /// Sends nothing more of it, for an abort or a reset; what is in flight still ends by itself. May end the I/O.
+    pub fn cancel(&self) {
+        let aborted = mirror_shim_status { cdw0: 0, status: SPDK_BDEV_IO_STATUS_ABORTED as i8, sct: 0, sc: 0 };
+        if self.is_untouched() {
+            self.leave_writes();
+            self.complete(&aborted);
+            return;
+        }
+        let mut join = self.join.get();
+        if join.all_good() {
+            self.status.set(aborted);
+        }
+        let step = join.cancel_unsent();
+        self.join.set(join);
+        if step == Step::Done {
+            self.finish();
+        }
+    }
+
+    /// Ends an I/O of which nothing was sent, because no memory will come.
+    pub fn give_up(&self) {
+        debug_assert!(self.is_untouched());
+        self.leave_writes();
+        self.complete(&FAILED);
+    }
+
+    /// All legs are done.
+    #[inline]
+    fn finish(&self) {
+        if self.kind.changes_data() {
+            self.leave_writes();
+        }
+        if self.join.get().all_good() && self.kind != Kind::Reset {
+            // SAFETY: ours, not completed before: Join says Done once.
+            unsafe { spdk_bdev_io_complete(self.io(), SPDK_BDEV_IO_STATUS_SUCCESS) };
+        } else {
+            self.finish_otherwise();
+        }
+    }
+
+    #[cold]
+    fn finish_otherwise(&self) {
+        if self.kind == Kind::Reset {
+            return reset::drain(self);
+        }
+        if self.kind.can_diverge() && self.join.get().verdict(self.legs) == Verdict::Bad {
+            // Known before the host is told: from here on nobody says that the legs are equal.
+            self.channel().mirror().legs_may_differ(self.kind);
+        }
+        self.complete(&self.status.get());
+    }
+
+    /// Ends a reset, once everything before it has ended.
+    pub fn finish_reset(&self) {
+        let good = mirror_shim_status { cdw0: 0, status: SPDK_BDEV_IO_STATUS_SUCCESS as i8, sct: 0, sc: 0 };
+        self.complete(if self.join.get().all_good() { &good } else { &FAILED });
+    }
+
+    #[inline]
+    fn leave_writes(&self) {
+        if self.kind.changes_data() {
+            // SAFETY: an I/O that changes data is in the list from its start to here, once.
+            unsafe { List::remove(&self.link) };
+        }
+    }
+
+    fn complete(&self, status: &mirror_shim_status) {
+        // SAFETY: ours, and each path to here is taken once per I/O.
+        unsafe { mirror_shim_io_complete(self.io(), status) };
+    }
+}
+
+/// An error of which nothing more is known.
+pub const FAILED: mirror_shim_status =
+    mirror_shim_status { cdw0: 0, status: SPDK_BDEV_IO_STATUS_FAILED as i8, sct: 0, sc: 0 };

@@ -1,0 +1,87 @@
+//! An intrusive list: the links live in the members, so that joining and leaving costs no memory and no search.
+
+use std::cell::Cell;
+use std::ptr;
+
+/// A member's links; null while it is in no list.
+#[repr(C)]
+pub struct Link {
+    previous: Cell<*const Link>,
+    next: Cell<*const Link>,
+}
+
+/// The head of a circular list. It must not move once [`List::init`] was called.
+#[repr(transparent)]
+pub struct List(Link);
+
+impl List {
+    /// A head that still has to be initialised in its final place.
+    pub const fn new() -> Self {
+        Self(Link { previous: Cell::new(ptr::null()), next: Cell::new(ptr::null()) })
+    }
+
+    /// Makes the list empty.
+    pub fn init(&self) {
+        self.0.previous.set(&self.0);
+        self.0.next.set(&self.0);
+    }
+
+    /// Whether it has no member.
+    pub fn is_empty(&self) -> bool {
+        ptr::eq(self.0.next.get(), &self.0)
+    }
+
+    /// Adds a member.
+    ///
+    /// # Safety
+    /// The member is in no list, stays where it is and alive until it was removed, and belongs to the list's thread.
+    #[inline]
+    pub unsafe fn push(&self, member: &Link) {
+        let first = self.0.next.get();
+        member.previous.set(&self.0);
+        member.next.set(first);
+        // SAFETY: `first` is the head itself or a member, which the caller of its push() keeps alive.
+        unsafe { (*first).previous.set(member) };
+        self.0.next.set(member);
+    }
+
+    /// Takes a member out.
+    ///
+    /// # Safety
+    /// The member is in a list of this thread.
+    #[inline]
+    pub unsafe fn remove(member: &Link) {
+        // SAFETY: a member's neighbours are the head or members, alive as push() demands.
+        unsafe {
+            (*member.previous.get()).next.set(member.next.get());
+            (*member.next.get()).previous.set(member.previous.get());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        Link { previous: Cell::new(ptr::null()), next: Cell::new(ptr::null()) }
+    }
+
+    #[test]
+    fn members_leave_in_any_order() {
+        let (head, a, b, c) = (List::new(), link(), link(), link());
+        head.init();
+        assert!(head.is_empty());
+        // SAFETY: the links outlive the list's use, and each is removed once.
+        unsafe {
+            head.push(&a);
+            head.push(&b);
+            head.push(&c);
+            List::remove(&b);
+            assert!(!head.is_empty());
+            List::remove(&a);
+            List::remove(&c);
+        }
+        assert!(head.is_empty());
+    }
+}

@@ -1,0 +1,28 @@
+//! `bdev_mirror`: a mirror (RAID-1) bdev module for SPDK.
+//!
+//! Built as `libbdev_mirror.so` (feature `link-shared`) it is preloaded into a target of a shared SPDK; built into a
+//! program (feature `link-static`) it is SPDK's target with the module inside, see [`run`].
+//!
+//! This crate is pointers, threads, buffers and errno; what to do is decided in `mirror_engine`, what a call may say in
+//! `mirror_rpc`. `docs/architecture.md` is the map.
+
+mod app_thread;
+mod channel;
+mod create;
+mod durability;
+mod io;
+mod leg;
+mod log;
+mod mirror;
+mod module;
+mod registry;
+mod removal;
+mod report;
+mod request;
+mod rpc;
+mod text;
+
+#[cfg(feature = "link-static")]
+mod target;
+#[cfg(feature = "link-static")]
+pub use target::run;

@@ -1,0 +1,49 @@
+//! All mirrors of this process, in the order of their creation. Looked at on the app thread.
+
+use crate::mirror::Mirror;
+use mirror_rpc::{RpcError, Wording, quote};
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+static MIRRORS: Mutex<Vec<Arc<Mirror>>> = Mutex::new(Vec::new());
+
+/// Never held across a call into SPDK, which may call back.
+fn lock() -> MutexGuard<'static, Vec<Arc<Mirror>>> {
+    MIRRORS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn add(mirror: &Arc<Mirror>) {
+    lock().push(Arc::clone(mirror));
+}
+
+pub fn remove(mirror: &Mirror) {
+    // Dropped after the lock: the last reference closes legs.
+    let removed: Vec<_> = lock().extract_if(.., |other| ptr::eq(Arc::as_ptr(other), mirror)).collect();
+    drop(removed);
+}
+
+pub fn all() -> Vec<Arc<Mirror>> {
+    lock().clone()
+}
+
+pub fn find(name: &str) -> Option<Arc<Mirror>> {
+    lock().iter().find(|mirror| mirror.name() == name).cloned()
+}
+
+/// The mirror of this name, or -ENODEV.
+pub fn expect(name: &str) -> Result<Arc<Mirror>, RpcError> {
+    find(name).ok_or_else(|| {
+        RpcError::no_device(Wording {
+            subject: &format!("name {}", quote(name)),
+            wrong: "no such mirror",
+            advice: "bdev_mirror_get_bdevs lists what there is",
+            ..Wording::default()
+        })
+    })
+}
+
+/// Forgets all of them, at the end of the module.
+pub fn clear() {
+    let mirrors = std::mem::take(&mut *lock());
+    drop(mirrors);
+}
