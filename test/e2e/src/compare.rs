@@ -30,7 +30,7 @@ pub fn files(a: &Path, b: &Path, len: u64, block_size: u64) -> Result<Comparison
     let (a, b) = (open(a)?, open(b)?);
     let shortest = a.metadata()?.len().min(b.metadata()?.len());
     ensure!(len <= shortest, "{len} bytes were to be compared, a file has {shortest}");
-    ensure!(CHUNK % block_size == 0 && len % block_size == 0, "block size {block_size} does not fit");
+    ensure!(CHUNK.is_multiple_of(block_size) && len.is_multiple_of(block_size), "block size {block_size} does not fit");
     let mut result = Comparison { blocks: len / block_size, ..Comparison::default() };
     let mut at = 0;
     let (mut left, mut right) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);

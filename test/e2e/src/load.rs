@@ -24,17 +24,25 @@ pub struct Load {
     pub bdev: Option<String>,
     /// Each core its own share of the bdev, and not one core for all of it.
     pub split: bool,
+    /// More of bdevperf's arguments.
+    pub extra: Vec<&'static str>,
 }
 
 impl Load {
     /// A verifying load on the bdev `name`.
     pub fn verify(name: &str, size: u64, depth: u32, seconds: u32) -> Load {
-        Load { workload: "verify", size, depth, seconds, bdev: Some(name.to_string()), split: false }
+        Load { workload: "verify", size, depth, seconds, bdev: Some(name.to_string()), split: false, extra: Vec::new() }
     }
 
     /// Another kind of load.
     pub fn workload(mut self, workload: &'static str) -> Load {
         self.workload = workload;
+        self
+    }
+
+    /// With more of bdevperf's arguments.
+    pub fn extra(mut self, args: &[&'static str]) -> Load {
+        self.extra.extend(args);
         self
     }
 
@@ -63,6 +71,7 @@ impl Load {
         if let Some(bdev) = &self.bdev {
             spec = spec.args(["-T", bdev]);
         }
+        spec = spec.args(&self.extra);
         if self.split { spec.arg("-C") } else { spec }
     }
 }
@@ -108,11 +117,7 @@ pub fn figures(output: &str) -> Result<Figures> {
         Some(Figures { iops: numbers.next()?, mib_per_s: numbers.next()? })
     };
     // Newer releases print a table of zeros once more at the end.
-    totals
-        .filter_map(read)
-        .filter(|f| f.iops > 0.0)
-        .next_back()
-        .context("bdevperf printed no line 'Total' with figures")
+    totals.filter_map(read).rfind(|f| f.iops > 0.0).context("bdevperf printed no line 'Total' with figures")
 }
 
 #[cfg(test)]

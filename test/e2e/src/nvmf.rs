@@ -22,11 +22,16 @@ pub fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+/// Makes the target ready to export; once before the first export.
+pub fn transport(app: &mut App) -> Result<()> {
+    // Small buffer pools: the target shares the machine with an initiator.
+    app.call("nvmf_create_transport", json!({"trtype": "TCP", "num_shared_buffers": 512, "buf_cache_size": 16}))?;
+    Ok(())
+}
+
 /// Exports `bdevs` as the namespaces of one subsystem.
 pub fn export(app: &mut App, bdevs: &[&str]) -> Result<Export> {
     let export = Export { port: free_port()?, nqn: format!("nqn.2026-01.io.spdk:mirror-{}", bdevs.join("-")) };
-    // Small buffer pools: the target shares the machine with an initiator.
-    app.call("nvmf_create_transport", json!({"trtype": "TCP", "num_shared_buffers": 512, "buf_cache_size": 16}))?;
     app.call(
         "nvmf_create_subsystem",
         json!({"nqn": export.nqn, "allow_any_host": true, "serial_number": "MIRROR0000000001"}),

@@ -50,6 +50,7 @@ fn run() -> Result<()> {
 
     let mut target = kit.own(&kit.target, false)?.cores("0x3").start(&machine)?;
     let mirror = make_mirror(&mut target, &files)?;
+    nvmf::transport(&mut target)?;
     let export = nvmf::export(&mut target, &["mirror0"])?;
     say(format!("mirror0 is exported as {} on 127.0.0.1:{}", export.nqn, export.port));
 

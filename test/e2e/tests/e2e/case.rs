@@ -9,11 +9,13 @@ use mirror_e2e::kit::Kit;
 use mirror_e2e::machine::{self, Machine, PAGES, ScratchDir};
 use mirror_e2e::spdk::Stock;
 
+type Body = Box<dyn FnOnce(&Ctx) -> Result<()> + Send>;
+
 /// A named test with its needs.
 pub struct Case {
     pub name: String,
     pub needs: Vec<Need>,
-    pub run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>,
+    pub run: Body,
 }
 
 impl Case {
@@ -46,6 +48,8 @@ pub enum Need {
 /// The same for all tests of a run.
 pub struct Ctx {
     pub kit: Kit,
+    /// `make test-full`: longer.
+    pub full: bool,
     machine: OnceLock<Arc<Machine>>,
 }
 
@@ -58,7 +62,11 @@ fn absent(what: Option<&PathBuf>, variable: &str) -> Option<String> {
 
 impl Ctx {
     pub fn new() -> Result<Ctx> {
-        Ok(Ctx { kit: Kit::from_env()?, machine: OnceLock::new() })
+        Ok(Ctx {
+            kit: Kit::from_env()?,
+            full: std::env::var_os("MIRROR_TEST_FULL").is_some(),
+            machine: OnceLock::new(),
+        })
     }
 
     /// Why a test with this need cannot run.
@@ -97,6 +105,11 @@ impl Ctx {
             let _ = self.machine.set(Machine::prepare(PAGES)?);
         }
         self.machine.get().context("no machine")
+    }
+
+    /// The length of a load: `short`, or five times that in the full run.
+    pub fn seconds(&self, short: u32) -> u32 {
+        if self.full { short * 5 } else { short }
     }
 
     /// Starts an application.

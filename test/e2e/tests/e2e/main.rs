@@ -1,7 +1,14 @@
 //! The tests on real SPDK, one after the other. A test whose needs are not met is ignored, with the reason printed.
 
+mod bad_calls;
+mod bdevio;
 mod case;
 mod harness;
+mod io_kinds;
+mod io_matrix;
+mod legs;
+mod lifecycle;
+mod world;
 
 use std::sync::Arc;
 
@@ -32,7 +39,14 @@ fn main() -> anyhow::Result<()> {
     args.test_threads = Some(1); // they share cores and hugepages
     undo::on_signals()?;
     let ctx = Arc::new(Ctx::new()?);
-    let cases = [harness::cases()];
+    let cases = [
+        harness::cases(),
+        io_matrix::cases(),
+        bdevio::cases(),
+        io_kinds::cases(),
+        bad_calls::cases(),
+        lifecycle::cases(),
+    ];
     let trials = cases.into_iter().flatten().map(|case| trial(&ctx, case)).collect();
     let conclusion = libtest_mimic::run(&args, trials);
     drop(ctx); // gives hugepages and mount back: exit() drops nothing

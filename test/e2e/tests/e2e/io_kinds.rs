@@ -1,0 +1,192 @@
+//! I/O other than plain reads and writes, and I/O that fails.
+
+use anyhow::{Context, Result, ensure};
+use mirror_e2e::app::App;
+use mirror_e2e::bdevs::{self, mirror, mirror_info};
+use mirror_e2e::load::{self, Load};
+use serde_json::{Value, json};
+
+use crate::case::{Case, Ctx, Need};
+use crate::legs::{Kind, Legs};
+use crate::world::expect_well;
+
+pub fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut add = |name: String, run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>| {
+        cases.push(Case::new(format!("io_kinds::{name}"), &[Need::Module], run));
+    };
+    for kind in [Kind::Malloc, Kind::Aio] {
+        for workload in ["unmap", "write_zeroes"] {
+            let name = format!("{workload}_over_{}", format!("{kind:?}").to_lowercase());
+            add(name, Box::new(move |ctx| zeroing(ctx, kind, workload)));
+        }
+        let name = format!("flush_over_{}", format!("{kind:?}").to_lowercase());
+        add(name, Box::new(move |ctx| flush(ctx, kind)));
+    }
+    add("flush_over_null".into(), Box::new(|ctx| flush(ctx, Kind::Null)));
+    add("reset_under_load".into(), Box::new(reset_under_load));
+    add("abort_of_slow_writes".into(), Box::new(abort_of_slow_writes));
+    for (name, cores) in [("one_core", "0x1"), ("two_cores", "0x3")] {
+        add(format!("smallest_pool_on_{name}"), Box::new(move |ctx| smallest_pool(ctx, cores)));
+    }
+    add("failed_write_is_inconsistent".into(), Box::new(|ctx| failed(ctx, "write")));
+    add("failed_read_is_reported".into(), Box::new(|ctx| failed(ctx, "read")));
+    add("failed_flush_is_reported".into(), Box::new(|ctx| failed(ctx, "flush")));
+    cases
+}
+
+/// Fills the mirror, then zeroes all of it by unmap or write-zeroes: all legs read zeros afterwards, also where they
+/// have no such command.
+fn zeroing(ctx: &Ctx, kind: Kind, workload: &'static str) -> Result<()> {
+    let machine = ctx.machine()?;
+    // bdevperf has one workload a life: the first one writes, the second one zeroes what the first left in files.
+    let fill = Load::verify("mirror0", 65536, 8, 2);
+    let mut app = fill.start(ctx.mirror_bdevperf()?, machine)?;
+    let mut legs = Legs::make(ctx, &mut app, kind, 2, 8, 512)?;
+    let num_blocks = mirror(&mut app, "mirror0", &legs.names())?["num_blocks"].as_u64().context("no num_blocks")?;
+    load::run(&mut app)?;
+    legs.compare(&mut app, num_blocks, true)?;
+    if kind == Kind::Malloc {
+        // RAM is gone with its process; malloc legs show here that they take the workload at all.
+        app.stop()?;
+        let mut app = fill.clone().workload(workload).start(ctx.mirror_bdevperf()?, machine)?;
+        let mut legs = Legs::make(ctx, &mut app, kind, 2, 8, 512)?;
+        mirror(&mut app, "mirror0", &legs.names())?;
+        load::run(&mut app)?;
+        expect_well(&mut app, "mirror0")?;
+        legs.compare(&mut app, num_blocks, false)?;
+        load::figures(&app.stop()?).context("no I/O was done")?;
+        return Ok(());
+    }
+    app.stop()?;
+    ensure!(legs.nonzero_in_file(num_blocks)? > num_blocks / 2, "the mirror was not filled");
+    let mut app = fill.workload(workload).start(ctx.mirror_bdevperf()?, machine)?;
+    legs.reopen(&mut app)?;
+    mirror(&mut app, "mirror0", &legs.names())?;
+    load::run(&mut app)?;
+    expect_well(&mut app, "mirror0")?;
+    app.stop()?;
+    let left = legs.nonzero_in_file(num_blocks)?;
+    ensure!(left == 0, "{left} blocks were not zeroed by {workload}");
+    let mut app = ctx.mirror_target()?;
+    legs.compare(&mut app, num_blocks, false)
+}
+
+fn flush(ctx: &Ctx, kind: Kind) -> Result<()> {
+    let load = Load::verify("mirror0", 4096, 8, 2).workload("flush");
+    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let legs = Legs::make(ctx, &mut app, kind, 2, 16, 512)?;
+    mirror(&mut app, "mirror0", &legs.names())?;
+    load::run(&mut app)?;
+    expect_well(&mut app, "mirror0")?;
+    load::figures(&app.stop()?)?;
+    Ok(())
+}
+
+/// bdevperf resets every ten seconds, in the middle of its load.
+fn reset_under_load(ctx: &Ctx) -> Result<()> {
+    let load = Load::verify("mirror0", 4096, 32, 12).workload("reset").split();
+    let mut app = load.start(ctx.mirror_bdevperf()?.cores("0x3"), ctx.machine()?)?;
+    let mut legs = Legs::make(ctx, &mut app, Kind::Delay, 2, 16, 512)?;
+    let made = mirror(&mut app, "mirror0", &legs.names())?;
+    load::run(&mut app)?;
+    // Writes that a reset aborted may have reached one leg only: then the mirror must say so.
+    let info = mirror_info(&mut app, "mirror0")?;
+    ensure!(info["state"] == "online", "{info}");
+    let equal = legs.compare(&mut app, made["num_blocks"].as_u64().context("no num_blocks")?, false);
+    ensure!(equal.is_ok() || info["health"] == "inconsistent", "{info} but {equal:?}");
+    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}
+
+/// Writes that take longer than bdevperf waits are aborted. Each must end once, and the legs' difference be told.
+fn abort_of_slow_writes(ctx: &Ctx) -> Result<()> {
+    let load = Load::verify("mirror0", 4096, 4, 4).workload("randwrite").extra(&["-X", "-k", "1", "-f"]);
+    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    for (name, base, write_us) in [("slow", "a", 2_500_000), ("fast", "b", 50)] {
+        bdevs::malloc(&mut app, base, 16, 512)?;
+        bdevs::delay(&mut app, name, base, 50, write_us)?;
+    }
+    let made = mirror(&mut app, "mirror0", &["slow", "fast"])?;
+    // Whether aborted I/Os count as a failed run differs between releases; that it ends does not.
+    let _ = load::begin(&app)?.finish()?;
+    let info = mirror_info(&mut app, "mirror0")?;
+    let equal = bdevs::compare(&mut app, "a", "b", made["num_blocks"].as_u64());
+    ensure!(equal.is_ok() || info["health"] == "inconsistent", "{info} but {equal:?}");
+    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}
+
+/// The pool so small that SPDK just accepts it: nothing hangs, and an I/O fails only if the mirror counted it.
+fn smallest_pool(ctx: &Ctx, cores: &str) -> Result<()> {
+    let mut load = Load::verify("mirror0", 4096, 64, ctx.seconds(3)).workload("randwrite").extra(&["-f"]);
+    if cores != "0x1" {
+        load = load.split();
+    }
+    let spec = load.spec(ctx.mirror_bdevperf()?.cores(cores)).arg("--wait-for-rpc");
+    let mut app = ctx.start(spec)?;
+    let pool = smallest_accepted(&mut app)?;
+    app.call("framework_start_init", Value::Null)?;
+    bdevs::malloc(&mut app, "a", 16, 512)?;
+    bdevs::malloc(&mut app, "b", 16, 512)?;
+    let made = match app.try_call("bdev_mirror_create", bdevs::mirror_params("mirror0", &["a", "b"]))? {
+        Ok(made) => made,
+        Err(refusal) => {
+            // Refusing is honest too, if it names what is too small; then nothing may be left.
+            ensure!(refusal.message.contains("bdev_io_pool_size"), "pool of {pool}: {refusal}");
+            app.stop()?;
+            return Ok(());
+        }
+    };
+    let result = load::begin(&app)?.finish()?;
+    let info = mirror_info(&mut app, "mirror0")?;
+    let starved = info["nomem_failed_ios"].as_u64().context("no nomem_failed_ios")?;
+    ensure!(result.is_ok() || starved > 0, "pool of {pool}: {result:?}, though no I/O starved: {info}");
+    ensure!(info["health"] == "optimal", "an I/O of which nothing was sent changes nothing: {info}");
+    let (_, nonzero) = bdevs::compare(&mut app, "a", "b", made["num_blocks"].as_u64())?;
+    ensure!(nonzero > 0, "pool of {pool}: nothing was written");
+    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}
+
+/// The smallest pool that this release accepts with eight cached bdev_ios a thread.
+fn smallest_accepted(app: &mut App) -> Result<u64> {
+    for pool in 8..512 {
+        let options = json!({"bdev_io_pool_size": pool, "bdev_io_cache_size": 8});
+        if app.try_call("bdev_set_options", options)?.is_ok() {
+            return Ok(pool);
+        }
+    }
+    anyhow::bail!("no pool size up to 512 was accepted")
+}
+
+/// An I/O that fails on one leg fails for the host, and is told.
+fn failed(ctx: &Ctx, what: &'static str) -> Result<()> {
+    let workload = match what {
+        "read" => "randread",
+        "write" => "randwrite",
+        other => other,
+    };
+    let load = Load::verify("mirror0", 4096, 4, 10).workload(workload);
+    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    for name in ["a", "b"] {
+        bdevs::malloc(&mut app, name, 16, 512)?;
+    }
+    let bad = bdevs::error(&mut app, "b")?;
+    mirror(&mut app, "mirror0", &["a", &bad])?;
+    bdevs::inject_failure(&mut app, &bad, what, 1)?;
+    ensure!(load::begin(&app)?.finish()?.is_err(), "a {what} failed on a leg, and the host was not told");
+    let info = mirror_info(&mut app, "mirror0")?;
+    let errors = &info["base_bdevs_list"][1]["errors"];
+    ensure!(errors[what] == 1, "the error is not counted: {info}");
+    let expected = if what == "write" { "inconsistent" } else { "optimal" };
+    // A failed flush may count as a write-like failure; it never passes for a full success.
+    ensure!(info["health"] == expected || what == "flush", "{info}");
+    ensure!(info["last_event"].is_string() || what == "read", "no event: {info}");
+    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}

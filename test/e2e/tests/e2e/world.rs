@@ -1,0 +1,100 @@
+//! What an application holds, to prove that a call or a life left nothing behind; and how much memory it uses.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use mirror_e2e::app::App;
+use mirror_e2e::bdevs;
+use mirror_e2e::rpc::Refusal;
+use serde_json::{Value, json};
+
+/// Everything countable: bdevs with who has them open or claimed, free bdev_ios, mirrors, threads with their
+/// pollers, and the channels where the release tells them.
+pub fn held(app: &mut App) -> Result<Value> {
+    let mut counts = bdevs::counts(app)?;
+    let bdevs = counts["bdevs"].take();
+    let mirrors = app.call("bdev_mirror_get_bdevs", Value::Null)?;
+    let threads = app.call("thread_get_stats", Value::Null)?;
+    let pollers: Vec<Value> = threads["threads"]
+        .as_array()
+        .context("thread_get_stats without threads")?
+        .iter()
+        .map(|t| json!([t["name"], t["active_pollers_count"], t["timed_pollers_count"], t["paused_pollers_count"]]))
+        .collect();
+    let channels = app.try_call("thread_get_io_channels", Value::Null)?.unwrap_or(Value::Null);
+    Ok(json!({"bdevs": bdevs, "bdev_io_free": counts["bdev_io_free"], "mirrors": mirrors, "pollers": pollers,
+              "channels": channels}))
+}
+
+/// Runs `what` and insists that everything countable is afterwards as it was.
+pub fn unchanged(app: &mut App, what: impl FnOnce(&mut App) -> Result<()>) -> Result<()> {
+    let before = held(app)?;
+    what(app)?;
+    let after = held(app)?;
+    ensure!(before == after, "something was left behind.\nbefore: {before}\nafter:  {after}");
+    Ok(())
+}
+
+/// Makes the module do once what it does only once (its thread, its tables), so that counts stay the same afterwards.
+pub fn warm_up(app: &mut App) -> Result<()> {
+    bdevs::malloc(app, "warm", 4, 512)?;
+    bdevs::mirror(app, "warmed", &["warm"])?;
+    app.call("bdev_mirror_delete", json!({"name": "warmed"}))?;
+    app.call("bdev_malloc_delete", json!({"name": "warm"}))?;
+    Ok(())
+}
+
+/// Insists on a refusal with this code, whose message has all these words.
+pub fn expect_refusal(answer: Result<Value, Refusal>, code: i64, words: &[&str]) -> Result<()> {
+    let refusal = match answer {
+        Ok(result) => anyhow::bail!("accepted, with the result {result}; code {code} was expected"),
+        Err(refusal) => refusal,
+    };
+    ensure!(refusal.code == code, "code {code} was expected: {refusal}");
+    for word in words {
+        ensure!(refusal.message.contains(word), "'{word}' is not in the message: {refusal}");
+    }
+    Ok(())
+}
+
+/// Resident memory of a process, in KiB.
+pub fn rss_kb(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
+    let number = line.split_whitespace().nth(1).context("VmRSS without a number")?;
+    Ok(number.parse()?)
+}
+
+/// Insists that a mirror is well: online, its legs in sync, no errors.
+pub fn expect_well(app: &mut App, name: &str) -> Result<Value> {
+    let info = bdevs::mirror_info(app, name)?;
+    let legs = info["base_bdevs_list"].as_array().context("no base_bdevs_list")?;
+    let health = if legs.len() == 1 { "degraded" } else { "optimal" };
+    ensure!(info["state"] == "online" && info["health"] == health, "the mirror is not well: {info}");
+    ensure!(info["status"] == "A".repeat(legs.len()), "not all legs are in sync: {info}");
+    for leg in legs {
+        ensure!(leg["state"] == "in_sync" && leg["is_configured"] == true, "a leg is not well: {leg}");
+        ensure!(leg["errors"] == json!({"read": 0, "write": 0, "flush": 0, "corrected": 0}), "errors: {leg}");
+    }
+    Ok(info)
+}
+
+/// Insists that nobody has a bdev open or claimed.
+pub fn expect_free(app: &mut App, names: &[&str]) -> Result<()> {
+    let counts = bdevs::counts(app)?;
+    for name in names {
+        let bdev = counts["bdevs"].as_array().into_iter().flatten().find(|b| b["name"] == *name);
+        let bdev = bdev.with_context(|| format!("no bdev {name}: {counts}"))?;
+        ensure!(bdev["open"] == false && bdev["claimed_by"].is_null(), "still held: {bdev}");
+    }
+    Ok(())
+}
+
+/// Compares all legs of a mirror with the first one, and insists that a load reached them if `written`.
+pub fn expect_equal_legs(app: &mut App, legs: &[String], num_blocks: u64, written: bool) -> Result<()> {
+    for other in legs.iter().skip(1) {
+        let (_, nonzero) = bdevs::compare(app, &legs[0], other, Some(num_blocks))?;
+        ensure!(!written || nonzero > 0, "the legs are equal but empty");
+    }
+    Ok(())
+}
