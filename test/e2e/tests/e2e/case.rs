@@ -9,7 +9,8 @@ use mirror_e2e::kit::Kit;
 use mirror_e2e::machine::{self, Machine, PAGES, ScratchDir};
 use mirror_e2e::spdk::Stock;
 
-type Body = Box<dyn FnOnce(&Ctx) -> Result<()> + Send>;
+/// What a test does.
+pub type Body = Box<dyn FnOnce(&Ctx) -> Result<()> + Send>;
 
 /// A named test with its needs.
 pub struct Case {
@@ -41,6 +42,8 @@ pub enum Need {
     Bdevio,
     /// A release whose malloc bdevs have metadata.
     MallocMetadata,
+    /// A tree of another release (OTHER_SPDK_DIR).
+    OtherSpdk,
     /// rpc.py in the tree.
     RpcPy,
 }
@@ -95,6 +98,10 @@ impl Ctx {
             }
             .or_else(|| unless(spdk.program(Stock::Bdevio).is_ok(), "bdevio")),
             Need::MallocMetadata => unless(!spdk.is_old(), "metadata in malloc bdevs"),
+            Need::OtherSpdk => match std::env::var_os("OTHER_SPDK_DIR") {
+                Some(_) => None,
+                None => Some("OTHER_SPDK_DIR is not set (a shared SPDK tree of another release)".to_string()),
+            },
             Need::RpcPy => unless(spdk.rpc_py().is_some(), "scripts/rpc.py"),
         }
     }

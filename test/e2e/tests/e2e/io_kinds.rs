@@ -6,13 +6,13 @@ use mirror_e2e::bdevs::{self, mirror, mirror_info};
 use mirror_e2e::load::{self, Load};
 use serde_json::{Value, json};
 
-use crate::case::{Case, Ctx, Need};
+use crate::case::{Body, Case, Ctx, Need};
 use crate::legs::{Kind, Legs};
 use crate::world::expect_well;
 
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    let mut add = |name: String, run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>| {
+    let mut add = |name: String, run: Body| {
         cases.push(Case::new(format!("io_kinds::{name}"), &[Need::Module], run));
     };
     for kind in [Kind::Malloc, Kind::Aio] {

@@ -261,6 +261,9 @@ fn forced_delete_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
     }
     app.call("bdev_mirror_delete", json!({"name": "mirror0", "force": true}))?;
     let _ = running.finish()?;
+    // bdevperf let its I/O end before it let go.
+    let (_, nonzero) = bdevs::compare(&mut app, "a", "b", None)?;
+    ensure!(nonzero > 0, "the load did not reach the legs");
     let after = held(&mut app)?;
     for key in ["bdevs", "bdev_io_free", "mirrors"] {
         ensure!(before[key] == after[key], "{key} changed.\nbefore: {before}\nafter:  {after}");

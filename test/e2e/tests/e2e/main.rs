@@ -3,11 +3,16 @@
 mod bad_calls;
 mod bdevio;
 mod case;
+mod config;
+mod cycles;
+mod demo;
+mod fuzz;
 mod harness;
 mod io_kinds;
 mod io_matrix;
 mod legs;
 mod lifecycle;
+mod sanitizers;
 mod world;
 
 use std::sync::Arc;
@@ -41,11 +46,16 @@ fn main() -> anyhow::Result<()> {
     let ctx = Arc::new(Ctx::new()?);
     let cases = [
         harness::cases(),
+        bad_calls::cases(),
+        config::cases(),
+        lifecycle::cases(),
+        io_kinds::cases(),
         io_matrix::cases(),
         bdevio::cases(),
-        io_kinds::cases(),
-        bad_calls::cases(),
-        lifecycle::cases(),
+        sanitizers::cases(),
+        fuzz::cases(),
+        cycles::cases(),
+        demo::cases(),
     ];
     let trials = cases.into_iter().flatten().map(|case| trial(&ctx, case)).collect();
     let conclusion = libtest_mimic::run(&args, trials);

@@ -1,0 +1,106 @@
+//! The demo: it succeeds, and leaves nothing behind, also when it is interrupted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::case::{Case, Ctx, Need};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("demo::succeeds_and_leaves_nothing", &[Need::Target], succeeds),
+        Case::new("demo::interrupted_while_starting", &[Need::Target], |ctx| interrupted(ctx, "two legs")),
+        Case::new("demo::interrupted_under_load", &[Need::Target], |ctx| interrupted(ctx, "bdevperf is attached")),
+    ]
+}
+
+/// What a run could leave behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    hugepages: String,
+    mounts: String,
+    files: BTreeSet<String>,
+    processes: BTreeSet<String>,
+}
+
+fn entries(dir: &Path, of_interest: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
+    names.filter(|name| of_interest(name)).map(|name| dir.join(name).display().to_string()).collect()
+}
+
+fn traces() -> Result<Traces> {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/demo");
+    let mut files = entries(Path::new("/tmp"), |name| name.starts_with("mirror-"));
+    files.extend(entries(Path::new("/var/run/dpdk"), |_| true));
+    files.extend(entries(Path::new("/var/tmp"), |name| name.starts_with("spdk")));
+    files.extend(entries(Path::new("/dev/shm"), |name| name.contains("spdk")));
+    files.extend(entries(&build, |_| true));
+    let is_spdk = |pid: &String| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("/mirror-")
+    };
+    let pids = entries(Path::new("/proc"), |name| name.parse::<u32>().is_ok());
+    let pids = pids.iter().filter_map(|path| Some(path.rsplit_once('/')?.1.to_string()));
+    Ok(Traces {
+        hugepages: fs::read_to_string("/proc/sys/vm/nr_hugepages")?,
+        mounts: fs::read_to_string("/proc/self/mounts")?,
+        files,
+        processes: pids.filter(is_spdk).collect(),
+    })
+}
+
+fn demo() -> Result<Child> {
+    Command::new(env!("CARGO_BIN_EXE_demo"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .context("starting the demo")
+}
+
+/// Its lines, up to the one that contains `word`, or all.
+fn lines_until(child: &mut Child, word: Option<&str>) -> Result<Vec<String>> {
+    let stdout = child.stdout.take().context("no output")?;
+    let mut lines = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        lines.push(line?);
+        if word.is_some_and(|word| lines.iter().any(|l| l.contains(word))) {
+            break;
+        }
+    }
+    Ok(lines)
+}
+
+fn succeeds(ctx: &Ctx) -> Result<()> {
+    ctx.machine()?;
+    let before = traces()?;
+    let mut child = demo()?;
+    let lines = lines_until(&mut child, None)?;
+    let status = child.wait()?;
+    let last = lines.last().context("the demo printed nothing")?;
+    ensure!(status.success() && last.starts_with("demo: ok"), "{status}\n{}", lines.join("\n"));
+    let after = traces()?;
+    ensure!(before == after, "something was left behind.\nbefore: {before:?}\nafter:  {after:?}");
+    Ok(())
+}
+
+fn interrupted(ctx: &Ctx, at: &str) -> Result<()> {
+    ctx.machine()?;
+    let before = traces()?;
+    let mut child = demo()?;
+    let lines = lines_until(&mut child, Some(at))?;
+    ensure!(lines.last().is_some_and(|l| l.contains(at)), "the demo never came to '{at}':\n{}", lines.join("\n"));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT)?;
+    let status = child.wait()?;
+    ensure!(status.code() == Some(130), "{status}");
+    let after = traces()?;
+    ensure!(before == after, "something was left behind.\nbefore: {before:?}\nafter:  {after:?}");
+    Ok(())
+}
