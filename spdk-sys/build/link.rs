@@ -15,8 +15,15 @@ pub fn shared(spdk: &Spdk) {
     }
 }
 
-/// Test doubles and second environments, which no target links.
-const NOT_LINKED: [&str; 4] = ["libspdk_ut", "libspdk_env_ocf", "libspdk_rte_vhost", "libspdk_fuse_dispatcher"];
+/// Test doubles, second environments and tools in C++, which no target links.
+const NOT_LINKED: [&str; 6] = [
+    "libspdk_ut.",
+    "libspdk_ut_mock.",
+    "libspdk_env_ocf.",
+    "libspdk_rte_vhost.",
+    "libspdk_fuse_dispatcher.",
+    "libspdk_trace_parser.",
+];
 
 /// The program: SPDK's modules register themselves in constructors, which a linker drops unless archives are whole.
 pub fn whole_archives(spdk: &Spdk) {

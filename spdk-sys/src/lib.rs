@@ -7,6 +7,6 @@
 //! and `link-static` say how it is linked; with neither the crate only type-checks.
 
 #![allow(non_camel_case_types, non_upper_case_globals, non_snake_case, missing_docs)]
-#![allow(unsafe_op_in_unsafe_fn, clippy::all, clippy::undocumented_unsafe_blocks)]
+#![allow(unnecessary_transmutes, unsafe_op_in_unsafe_fn, clippy::all, clippy::undocumented_unsafe_blocks)]
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
