@@ -154,7 +154,7 @@ pub const CONTEXT_BYTES: u32 = size_of::<Channel>() as u32;
 pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) -> c_int {
     // SAFETY: the io_device is the mirror's address.
     let mirror = unsafe { &*io_device.cast::<Mirror>() };
-    let mut legs = [const { ChannelLeg::NONE }; MAX_LEGS];
+    let mut legs = std::array::from_fn::<_, MAX_LEGS, _>(|_| ChannelLeg::none());
     for (place, leg) in legs.iter_mut().zip(&mirror.legs) {
         match ChannelLeg::open(leg) {
             Some(opened) => *place = opened,

@@ -162,8 +162,10 @@ pub struct ChannelLeg {
 }
 
 impl ChannelLeg {
-    pub const NONE: Self =
-        Self { desc: ptr::null_mut(), io_channel: ptr::null_mut(), outstanding: std::cell::Cell::new(0) };
+    /// A slot without a leg.
+    pub fn none() -> Self {
+        Self { desc: ptr::null_mut(), io_channel: ptr::null_mut(), outstanding: 0.into() }
+    }
 
     /// The leg on the calling thread; `None` if SPDK has no channel for it.
     pub fn open(leg: &Leg) -> Option<Self> {

@@ -44,7 +44,7 @@ impl Join {
 
     /// The leg to send to next; from then on it counts as in flight.
     #[inline]
-    pub fn next(&mut self) -> Option<Slot> {
+    pub fn send_next(&mut self) -> Option<Slot> {
         let slot = self.to_send.lowest()?;
         self.to_send = self.to_send.without(slot);
         self.in_flight = self.in_flight.with(slot);
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn two_good_legs_end_it_once() {
         let mut join = Join::new(LegMask::first(2));
-        assert_eq!(join.next(), Some(slot(0)));
-        assert_eq!(join.next(), Some(slot(1)));
-        assert_eq!(join.next(), None);
+        assert_eq!(join.send_next(), Some(slot(0)));
+        assert_eq!(join.send_next(), Some(slot(1)));
+        assert_eq!(join.send_next(), None);
         assert_eq!(join.leg_good(slot(1)), Step::Wait);
         assert_eq!(join.leg_good(slot(0)), Step::Done);
         assert_eq!(join.verdict(LegMask::first(2)), Verdict::Good);
@@ -156,30 +156,30 @@ mod tests {
     #[test]
     fn a_leg_done_before_the_next_is_sent_does_not_end_it() {
         let mut join = Join::new(LegMask::first(2));
-        join.next();
+        join.send_next();
         assert_eq!(join.leg_good(slot(0)), Step::Wait);
-        join.next();
+        join.send_next();
         assert_eq!(join.leg_good(slot(1)), Step::Done);
     }
 
     #[test]
     fn what_had_no_memory_is_sent_again_and_once() {
         let mut join = Join::new(LegMask::first(2));
-        join.next();
-        join.next();
+        join.send_next();
+        join.send_next();
         join.not_sent(slot(1));
         assert!(!join.untouched(LegMask::first(2)));
         assert_eq!(join.leg_good(slot(0)), Step::Wait);
-        assert_eq!(join.next(), Some(slot(1)));
-        assert_eq!(join.next(), None);
+        assert_eq!(join.send_next(), Some(slot(1)));
+        assert_eq!(join.send_next(), None);
         assert_eq!(join.leg_good(slot(1)), Step::Done);
     }
 
     #[test]
     fn one_refusal_among_two_leaves_the_legs_different() {
         let mut join = Join::new(LegMask::first(2));
-        join.next();
-        join.next();
+        join.send_next();
+        join.send_next();
         join.leg_bad(slot(0), Fault::Rejected);
         join.leg_good(slot(1));
         assert_eq!(join.verdict(LegMask::first(2)), Verdict::Bad);
@@ -188,8 +188,8 @@ mod tests {
     #[test]
     fn a_refusal_by_all_changes_nothing() {
         let mut join = Join::new(LegMask::first(2));
-        join.next();
-        join.next();
+        join.send_next();
+        join.send_next();
         join.leg_bad(slot(0), Fault::Rejected);
         assert_eq!(join.leg_bad(slot(1), Fault::Rejected), Step::Done);
         assert_eq!(join.verdict(LegMask::first(2)), Verdict::Refused);
@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn a_cancelled_rest_waits_for_what_was_sent() {
         let mut join = Join::new(LegMask::first(3));
-        join.next();
+        join.send_next();
         assert_eq!(join.cancel_unsent(), Step::Wait);
-        assert_eq!(join.next(), None);
+        assert_eq!(join.send_next(), None);
         assert_eq!(join.leg_good(slot(0)), Step::Done);
         assert_eq!(join.verdict(LegMask::first(3)), Verdict::Bad);
     }
@@ -216,7 +216,7 @@ mod tests {
             for choice in choices {
                 let step = match (choice, join.in_flight().lowest()) {
                     (0 | 1, _) => {
-                        if let Some(slot) = join.next() {
+                        if let Some(slot) = join.send_next() {
                             if choice == 1 {
                                 join.not_sent(slot);
                             } else {

@@ -137,7 +137,7 @@ impl HostIo {
     #[inline]
     pub fn next_leg(&self) -> Option<(Slot, bool)> {
         let mut join = self.join.get();
-        let slot = join.next()?;
+        let slot = join.send_next()?;
         self.join.set(join);
         Some((slot, !join.has_unsent()))
     }
