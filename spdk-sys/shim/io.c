@@ -151,12 +151,6 @@ mirror_shim_abort(struct spdk_bdev_desc *desc, struct spdk_io_channel *ch, void 
 	return spdk_bdev_abort(desc, ch, child_cb_arg, cb, cb_arg);
 }
 
-bool
-mirror_shim_io_has_buffer(const struct spdk_bdev_io *io)
-{
-	return io->u.bdev.iovs != NULL && io->u.bdev.iovs[0].iov_base != NULL;
-}
-
 void
 mirror_shim_io_get_buffer(struct spdk_bdev_io *io, spdk_bdev_io_get_buf_cb cb)
 {

@@ -27,6 +27,8 @@ enum {
 	MIRROR_SHIM_IO_CTX_OFFSET = offsetof(struct spdk_bdev_io, driver_ctx),
 	/* enum spdk_bdev_io_type, in one byte. */
 	MIRROR_SHIM_IO_TYPE_OFFSET = offsetof(struct spdk_bdev_io, type),
+	/* struct iovec *: the host's buffers. */
+	MIRROR_SHIM_IO_IOVS_OFFSET = offsetof(struct spdk_bdev_io, u.bdev.iovs),
 	/* Where the module's channel context starts behind a spdk_io_channel. */
 	MIRROR_SHIM_CHANNEL_CTX_OFFSET = SPDK_IO_CHANNEL_STRUCT_SIZE,
 	/* What a poller returns; names came after 20.07. */
@@ -127,8 +129,7 @@ int mirror_shim_reset(struct spdk_bdev_desc *desc, struct spdk_io_channel *ch,
 int mirror_shim_abort(struct spdk_bdev_desc *desc, struct spdk_io_channel *ch, void *child_cb_arg,
 		      spdk_bdev_io_completion_cb cb, void *cb_arg);
 
-/* Whether a read brought its own buffer. */
-bool mirror_shim_io_has_buffer(const struct spdk_bdev_io *io);
+/* A buffer for a read that brought none. */
 void mirror_shim_io_get_buffer(struct spdk_bdev_io *io, spdk_bdev_io_get_buf_cb cb);
 /* The host I/O that an abort is after. */
 struct spdk_bdev_io *mirror_shim_io_abort_target(const struct spdk_bdev_io *io);

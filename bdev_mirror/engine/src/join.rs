@@ -4,12 +4,14 @@ use crate::{Fault, LegMask, Slot};
 
 /// The progress of one host I/O over its legs. Eight bytes; lives in the driver's per-I/O context.
 ///
-/// A leg is first *to send*, then *in flight*, then done: well, rejected or failed. The I/O is over when no leg is left
-/// to send and none is in flight, never earlier: its buffers and context belong to the children until then.
+/// A leg is first *unsent*, then *in flight*, then done: well, rejected or failed. The I/O is over when no leg is unsent
+/// or in flight, never earlier: its buffers and context belong to the children until then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Join {
-    to_send: LegMask,
-    in_flight: LegMask,
+    /// Unsent or in flight.
+    pending: LegMask,
+    /// Part of `pending`.
+    unsent: LegMask,
     rejected: LegMask,
     failed: LegMask,
 }
@@ -39,37 +41,35 @@ impl Join {
     #[must_use]
     #[inline]
     pub const fn new(legs: LegMask) -> Self {
-        Self { to_send: legs, in_flight: LegMask::NONE, rejected: LegMask::NONE, failed: LegMask::NONE }
+        Self { pending: legs, unsent: legs, rejected: LegMask::NONE, failed: LegMask::NONE }
     }
 
     /// The leg to send to next; from then on it counts as in flight.
     #[inline]
     pub fn send_next(&mut self) -> Option<Slot> {
-        let slot = self.to_send.lowest()?;
-        self.to_send = self.to_send.without(slot);
-        self.in_flight = self.in_flight.with(slot);
+        let slot = self.unsent.lowest()?;
+        self.unsent = self.unsent.without_lowest();
         Some(slot)
     }
 
     /// The leg had no memory for the child: it is to be sent again.
     pub fn not_sent(&mut self, slot: Slot) {
-        debug_assert!(self.in_flight.contains(slot));
-        self.in_flight = self.in_flight.without(slot);
-        self.to_send = self.to_send.with(slot);
+        debug_assert!(self.in_flight().contains(slot));
+        self.unsent = self.unsent.with(slot);
     }
 
     /// The leg did it.
     #[inline]
     pub fn leg_good(&mut self, slot: Slot) -> Step {
-        debug_assert!(self.in_flight.contains(slot));
-        self.in_flight = self.in_flight.without(slot);
+        debug_assert!(self.in_flight().contains(slot));
+        self.pending = self.pending.without(slot);
         self.step()
     }
 
     /// The leg did not do it.
     pub fn leg_bad(&mut self, slot: Slot, fault: Fault) -> Step {
-        debug_assert!(self.in_flight.contains(slot));
-        self.in_flight = self.in_flight.without(slot);
+        debug_assert!(self.in_flight().contains(slot));
+        self.pending = self.pending.without(slot);
         match fault {
             Fault::Rejected => self.rejected = self.rejected.with(slot),
             Fault::Failed => self.failed = self.failed.with(slot),
@@ -79,8 +79,9 @@ impl Join {
 
     /// Nothing more is sent; what was not sent yet counts as failed. For aborts and resets.
     pub fn cancel_unsent(&mut self) -> Step {
-        self.failed = self.failed.or(self.to_send);
-        self.to_send = LegMask::NONE;
+        self.failed = self.failed.or(self.unsent);
+        self.pending = self.pending.minus(self.unsent);
+        self.unsent = LegMask::NONE;
         self.step()
     }
 
@@ -88,27 +89,27 @@ impl Join {
     #[must_use]
     #[inline]
     pub const fn step(&self) -> Step {
-        if self.to_send.bits() | self.in_flight.bits() == 0 { Step::Done } else { Step::Wait }
+        if self.pending.is_empty() { Step::Done } else { Step::Wait }
     }
 
     /// Whether any leg is left to send.
     #[must_use]
     #[inline]
     pub const fn has_unsent(&self) -> bool {
-        !self.to_send.is_empty()
+        !self.unsent.is_empty()
     }
 
     /// Legs that have a child now.
     #[must_use]
     #[inline]
     pub const fn in_flight(&self) -> LegMask {
-        self.in_flight
+        self.pending.minus(self.unsent)
     }
 
-    /// Whether this many legs are all still to send: no child was ever sent, and none was refused.
+    /// Whether all of `legs` are unsent: no child was ever sent, and none was refused.
     #[must_use]
     pub fn untouched(&self, legs: LegMask) -> bool {
-        self.to_send == legs && self.in_flight.or(self.rejected).or(self.failed).is_empty()
+        self.unsent == legs && self.rejected.or(self.failed).is_empty()
     }
 
     /// How it ended, for an I/O over `legs`.

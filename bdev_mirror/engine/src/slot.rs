@@ -92,6 +92,13 @@ impl LegMask {
         Self(self.0 & !(1 << slot.index()))
     }
 
+    /// Without its lowest slot, if it has any.
+    #[must_use]
+    #[inline]
+    pub const fn without_lowest(self) -> Self {
+        Self(self.0 & self.0.wrapping_sub(1))
+    }
+
     /// The slots in both.
     #[must_use]
     #[inline]
@@ -150,6 +157,8 @@ mod tests {
         assert_eq!(three.iter().map(Slot::index).collect::<Vec<_>>(), [0, 1, 2]);
         let one = Slot::new(1).unwrap();
         assert!(!three.without(one).contains(one));
+        assert_eq!(three.without_lowest(), three.without(Slot::new(0).unwrap()));
+        assert_eq!(LegMask::NONE.without_lowest(), LegMask::NONE);
         assert_eq!(three.minus(LegMask::only(one)).with(one), three);
     }
 }

@@ -23,26 +23,59 @@ pub unsafe extern "C" fn submit_request(ch: *mut spdk_io_channel, io: *mut spdk_
     let channel = unsafe { Channel::of(ch) };
     // SAFETY: the shim gives the offset of the type, one byte.
     let io_type = u32::from(unsafe { io.byte_add(MIRROR_SHIM_IO_TYPE_OFFSET as usize).cast::<u8>().read() });
-    let legs = channel.mirror().leg_set().load();
-    let capable = &channel.mirror().capable;
     // SAFETY: `io` is ours until it is completed, and came through `channel`.
     unsafe {
         match io_type {
+            SPDK_BDEV_IO_TYPE_READ if has_buffer(io) => read(channel, io),
+            SPDK_BDEV_IO_TYPE_WRITE => write(channel, io),
+            _ => other(channel, io, io_type),
+        }
+    }
+}
+
+/// Whether a read brought its own buffer.
+///
+/// # Safety
+/// `io` is a read.
+#[inline]
+unsafe fn has_buffer(io: *mut spdk_bdev_io) -> bool {
+    // SAFETY: the shim gives the offset of the pointer; without vectors, or with an empty one, the bdev layer is asked for
+    // a buffer (SPDK's bdev modules do the same by spdk_bdev_io_get_buf()).
+    unsafe {
+        let iovs = io.byte_add(MIRROR_SHIM_IO_IOVS_OFFSET as usize).cast::<*const libc::iovec>().read();
+        !iovs.is_null() && !(*iovs).iov_base.is_null()
+    }
+}
+
+/// # Safety
+/// As [`HostIo::start`].
+#[inline(never)]
+unsafe fn write(channel: &Channel, io: *mut spdk_bdev_io) {
+    // SAFETY: as the caller promises.
+    unsafe { start(channel, io, Kind::Write, channel.mirror().leg_set().load().writable()) }
+}
+
+/// What is rarer than reads and writes.
+///
+/// # Safety
+/// As [`HostIo::start`].
+#[inline(never)]
+unsafe fn other(channel: &Channel, io: *mut spdk_bdev_io, io_type: spdk_bdev_io_type) {
+    let writable = channel.mirror().leg_set().load().writable();
+    let capable = &channel.mirror().capable;
+    // SAFETY: as the caller promises.
+    unsafe {
+        match io_type {
             SPDK_BDEV_IO_TYPE_READ => {
-                if mirror_shim_io_has_buffer(io) {
-                    read(channel, io);
-                } else {
-                    // An abort may look at it while it waits for its buffer.
-                    HostIo::start(io, channel, Kind::Read, LegMask::NONE);
-                    mirror_shim_io_get_buffer(io, Some(read_with_buffer));
-                }
+                // An abort may look at it while it waits for its buffer.
+                HostIo::start(io, channel, Kind::Read, LegMask::NONE);
+                mirror_shim_io_get_buffer(io, Some(read_with_buffer));
             }
-            SPDK_BDEV_IO_TYPE_WRITE => start(channel, io, Kind::Write, legs.writable()),
-            SPDK_BDEV_IO_TYPE_WRITE_ZEROES => start(channel, io, Kind::WriteZeroes, legs.writable()),
-            SPDK_BDEV_IO_TYPE_UNMAP => start(channel, io, Kind::Unmap, legs.writable()),
-            SPDK_BDEV_IO_TYPE_FLUSH => flush(channel, io, legs.writable(), capable.flush),
+            SPDK_BDEV_IO_TYPE_WRITE_ZEROES => start(channel, io, Kind::WriteZeroes, writable),
+            SPDK_BDEV_IO_TYPE_UNMAP => start(channel, io, Kind::Unmap, writable),
+            SPDK_BDEV_IO_TYPE_FLUSH => flush(channel, io, writable, capable.flush),
             SPDK_BDEV_IO_TYPE_RESET => {
-                reset::start(HostIo::start(io, channel, Kind::Reset, legs.writable().and(capable.reset)));
+                reset::start(HostIo::start(io, channel, Kind::Reset, writable.and(capable.reset)));
             }
             SPDK_BDEV_IO_TYPE_ABORT => abort::start(io, channel),
             _ => fail(channel, io),
@@ -65,7 +98,7 @@ unsafe extern "C" fn read_with_buffer(ch: *mut spdk_io_channel, io: *mut spdk_bd
 
 /// # Safety
 /// As [`HostIo::start`].
-#[inline]
+#[inline(never)]
 unsafe fn read(channel: &Channel, io: *mut spdk_bdev_io) {
     let readable = channel.mirror().leg_set().load().readable();
     let chosen = read_policy::least_outstanding(readable, channel.last_read(), |slot| channel.leg(slot).outstanding());

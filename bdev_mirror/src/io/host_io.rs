@@ -5,7 +5,7 @@ use super::reset;
 use crate::channel::Channel;
 use mirror_engine::{Fault, Join, LegMask, Slot, Step, Verdict};
 use spdk_sys::*;
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, addr_of_mut};
 
 /// What a host I/O asks of its legs.
@@ -42,7 +42,7 @@ impl Kind {
 #[repr(C)]
 pub struct HostIo {
     channel: *const Channel,
-    join: Cell<Join>,
+    join: UnsafeCell<Join>,
     legs: LegMask,
     kind: Kind,
     parked: Cell<bool>,
@@ -68,7 +68,7 @@ impl HostIo {
         unsafe {
             let this = io.byte_add(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast::<Self>();
             addr_of_mut!((*this).channel).write(channel);
-            addr_of_mut!((*this).join).write(Cell::new(Join::new(legs)));
+            addr_of_mut!((*this).join).write(UnsafeCell::new(Join::new(legs)));
             addr_of_mut!((*this).legs).write(legs);
             addr_of_mut!((*this).kind).write(kind);
             addr_of_mut!((*this).parked).write(Cell::new(false));
@@ -83,6 +83,13 @@ impl HostIo {
     pub unsafe fn of<'a>(io: *mut spdk_bdev_io) -> &'a Self {
         // SAFETY: as the caller promises, start() has written a HostIo there.
         unsafe { &*io.byte_add(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast::<Self>() }
+    }
+
+    /// Asks or tells the join.
+    #[inline]
+    fn join<T>(&self, ask: impl FnOnce(&mut Join) -> T) -> T {
+        // SAFETY: one thread; the engine's methods, all that is called here, call nobody back.
+        ask(unsafe { &mut *self.join.get() })
     }
 
     /// The I/O that this is the state of.
@@ -108,12 +115,12 @@ impl HostIo {
     }
 
     pub fn in_flight(&self) -> LegMask {
-        self.join.get().in_flight()
+        self.join(|join| join.in_flight())
     }
 
     /// Whether nothing was sent of it yet.
     pub fn is_untouched(&self) -> bool {
-        self.join.get().untouched(self.legs)
+        self.join(|join| join.untouched(self.legs))
     }
 
     pub fn is_parked(&self) -> bool {
@@ -136,26 +143,18 @@ impl HostIo {
     /// Takes the next leg to send to, and whether it is the last one.
     #[inline]
     pub fn next_leg(&self) -> Option<(Slot, bool)> {
-        let mut join = self.join.get();
-        let slot = join.send_next()?;
-        self.join.set(join);
-        Some((slot, !join.has_unsent()))
+        self.join(|join| join.send_next().map(|slot| (slot, !join.has_unsent())))
     }
 
     /// The leg had no memory.
     pub fn leg_not_sent(&self, slot: Slot) {
-        let mut join = self.join.get();
-        join.not_sent(slot);
-        self.join.set(join);
+        self.join(|join| join.not_sent(slot));
     }
 
     /// The leg did it. Ends the I/O if it was the last one: `self` is gone then.
     #[inline]
     pub fn leg_good(&self, slot: Slot) {
-        let mut join = self.join.get();
-        let step = join.leg_good(slot);
-        self.join.set(join);
-        if step == Step::Done {
+        if self.join(|join| join.leg_good(slot)) == Step::Done {
             self.finish();
         }
     }
@@ -163,12 +162,10 @@ impl HostIo {
     /// The leg did not do it. Ends the I/O if it was the last one: `self` is gone then.
     #[cold]
     pub fn leg_bad(&self, slot: Slot, fault: Fault, status: mirror_shim_status) {
-        let mut join = self.join.get();
-        if join.all_good() {
+        if self.join(|join| join.all_good()) {
             self.status.set(status);
         }
-        let step = join.leg_bad(slot, fault);
-        self.join.set(join);
+        let step = self.join(|join| join.leg_bad(slot, fault));
         self.channel().mirror().count_error(slot, self.kind);
         if step == Step::Done {
             self.finish();
@@ -183,13 +180,10 @@ impl HostIo {
             self.complete(&aborted);
             return;
         }
-        let mut join = self.join.get();
-        if join.all_good() {
+        if self.join(|join| join.all_good()) {
             self.status.set(aborted);
         }
-        let step = join.cancel_unsent();
-        self.join.set(join);
-        if step == Step::Done {
+        if self.join(Join::cancel_unsent) == Step::Done {
             self.finish();
         }
     }
@@ -207,7 +201,7 @@ impl HostIo {
         if self.kind.changes_data() {
             self.leave_writes();
         }
-        if self.join.get().all_good() && self.kind != Kind::Reset {
+        if self.join(|join| join.all_good()) && self.kind != Kind::Reset {
             // SAFETY: ours, not completed before: Join says Done once.
             unsafe { spdk_bdev_io_complete(self.io(), SPDK_BDEV_IO_STATUS_SUCCESS) };
         } else {
@@ -220,7 +214,7 @@ impl HostIo {
         if self.kind == Kind::Reset {
             return reset::drain(self);
         }
-        if self.kind.can_diverge() && self.join.get().verdict(self.legs) == Verdict::Bad {
+        if self.kind.can_diverge() && self.join(|join| join.verdict(self.legs)) == Verdict::Bad {
             // Known before the host is told: from here on nobody says that the legs are equal.
             self.channel().mirror().legs_may_differ(self.kind);
         }
@@ -230,7 +224,7 @@ impl HostIo {
     /// Ends a reset, once everything before it has ended.
     pub fn finish_reset(&self) {
         let good = mirror_shim_status { cdw0: 0, status: SPDK_BDEV_IO_STATUS_SUCCESS as i8, sct: 0, sc: 0 };
-        self.complete(if self.join.get().all_good() { &good } else { &FAILED });
+        self.complete(if self.join(|join| join.all_good()) { &good } else { &FAILED });
     }
 
     #[inline]
