@@ -90,7 +90,8 @@ impl Spec {
         let mut command = Command::new(&self.program);
         command
             .args(["-r".as_ref(), socket.as_os_str()])
-            .args(["-R", "-u", "--huge-dir"])
+            // Without -R: 20.07 that unlinked its pages cannot get any again. The mount is ours, so we unlink them.
+            .args(["-u", "--huge-dir"])
             .arg(machine.huge_dir())
             .args(&self.cores)
             .args(&self.args)
@@ -116,10 +117,10 @@ impl Spec {
         let (child, undo) = Undo::after(
             || command.spawn().with_context(|| format!("starting {}", self.program.display())),
             |child| {
-                let pid = child.id();
+                let (pid, huge_dir) = (child.id(), machine.huge_dir());
                 Box::new(move || {
                     end(pid);
-                    remove_traces(pid);
+                    remove_traces(pid, &huge_dir);
                 })
             },
         )?;
@@ -154,8 +155,14 @@ fn end(pid: u32) {
     }
 }
 
-/// DPDK leaves its runtime folder behind when its process is killed.
-fn remove_traces(pid: u32) {
+/// DPDK leaves its pages behind, and its runtime folder when its process is killed.
+fn remove_traces(pid: u32, huge_dir: &Path) {
+    let pages = format!("spdk_pid{pid}map_");
+    for page in fs::read_dir(huge_dir).into_iter().flatten().flatten() {
+        if page.file_name().to_string_lossy().starts_with(&pages) {
+            let _ = fs::remove_file(page.path());
+        }
+    }
     let runtime = Path::new("/var/run/dpdk");
     let _ = fs::remove_dir_all(runtime.join(format!("spdk_pid{pid}")));
     let _ = fs::remove_dir(runtime); // only if it is empty
@@ -324,7 +331,7 @@ impl Drop for App {
         match self.undo.take() {
             Some(undo) if self.status.is_some() => {
                 undo.forget();
-                remove_traces(pid);
+                remove_traces(pid, &self.machine.huge_dir());
             }
             undo => drop(undo),
         }
