@@ -2,7 +2,7 @@
 
 use crate::leg::{Leg, slots};
 use crate::mirror::{Capable, Mirror};
-use crate::{channel, io, log, registry, removal, report};
+use crate::{channel, io, log, registry, removal, report, text};
 use mirror_engine::geometry::{TooSmall, mirror_blocks};
 use mirror_rpc::{CreateParams, CreateReply, Durability, LegReply, RpcError, UnmapMode, Wording, quote};
 use spdk_sys::*;
@@ -15,6 +15,7 @@ const MIB: u64 = 1 << 20;
 /// Makes the mirror that was asked for. On the app thread.
 pub fn create(mut params: CreateParams) -> Result<CreateReply, RpcError> {
     check_name(&params.name)?;
+    check_uuid(params.uuid)?;
     // Each leg closes itself again when a later step fails.
     let legs = params.base_bdevs.iter().map(|name| Leg::open(name)).collect::<Result<Vec<_>, _>>()?;
     check_formats(&legs)?;
@@ -49,6 +50,22 @@ fn check_name(name: &str) -> Result<(), RpcError> {
         }));
     }
     Ok(())
+}
+
+fn check_uuid(uuid: Option<Uuid>) -> Result<(), RpcError> {
+    let Some(uuid) = uuid else { return Ok(()) };
+    // SAFETY: 16 bytes; the app thread, so no bdev goes while the shim looks and we copy the name.
+    let holder = unsafe { text::of_c(mirror_shim_bdev_of_uuid(uuid.as_bytes().as_ptr())) };
+    if holder.is_empty() {
+        return Ok(());
+    }
+    Err(RpcError::exists(Wording {
+        subject: &format!("uuid {}", quote(&uuid.to_string())),
+        wrong: "taken",
+        expected: "a uuid that no bdev has",
+        found: &format!("bdev {}", quote(&holder)),
+        advice: "give another one, or none for a new one",
+    }))
 }
 
 fn check_formats(legs: &[Leg]) -> Result<(), RpcError> {

@@ -157,6 +157,19 @@ mirror_shim_bdev_ctx(const struct spdk_bdev *bdev)
 }
 
 const char *
+mirror_shim_bdev_of_uuid(const uint8_t uuid[16])
+{
+	struct spdk_bdev *bdev;
+
+	for (bdev = spdk_bdev_first(); bdev != NULL; bdev = spdk_bdev_next(bdev)) {
+		if (memcmp(&bdev->uuid, uuid, sizeof(bdev->uuid)) == 0) {
+			return bdev->name;
+		}
+	}
+	return NULL;
+}
+
+const char *
 mirror_shim_bdev_claimed_by(struct spdk_bdev *bdev)
 {
 	const char *name = NULL;

@@ -90,6 +90,8 @@ void mirror_shim_bdev_free(struct spdk_bdev *bdev);
 /* The ctx given to mirror_shim_bdev_new(). */
 void *mirror_shim_bdev_ctx(const struct spdk_bdev *bdev);
 
+/* A registered bdev with this uuid, NULL if there is none: not every release looks before it registers another. */
+const char *mirror_shim_bdev_of_uuid(const uint8_t uuid[16]);
 /* Name of the module that claimed the bdev, NULL if none did. */
 const char *mirror_shim_bdev_claimed_by(struct spdk_bdev *bdev);
 /* Whether any descriptor of the bdev is open. */
