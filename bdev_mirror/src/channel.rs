@@ -2,7 +2,7 @@
 
 use crate::io::{self, List, Parked};
 use crate::leg::ChannelLeg;
-use crate::log;
+use crate::log::{self, Level};
 use crate::mirror::Mirror;
 use mirror_engine::starvation::{Patience, Relief};
 use mirror_engine::{MAX_LEGS, Slot};
@@ -159,7 +159,10 @@ pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) ->
         match ChannelLeg::open(leg) {
             Some(opened) => *place = opened,
             None => {
-                log::error(&format!("mirror '{}': no channel for base bdev '{}'", mirror.name(), leg.name));
+                log::write(
+                    Level::Error,
+                    &format!("mirror '{}': no channel for base bdev '{}'", mirror.name(), leg.name),
+                );
                 legs.iter_mut().for_each(ChannelLeg::close);
                 return -libc::ENOMEM;
             }

@@ -1,6 +1,7 @@
 //! Making a mirror: every step is undone if a later one fails.
 
 use crate::leg::{Leg, slots};
+use crate::log::Level;
 use crate::mirror::{Capable, Mirror};
 use crate::{channel, io, log, registry, removal, report, text};
 use mirror_engine::geometry::{TooSmall, mirror_blocks};
@@ -32,7 +33,7 @@ pub fn create(mut params: CreateParams) -> Result<CreateReply, RpcError> {
     let capable = Capable::of(&legs, params.unmap == UnmapMode::Pass);
     let mirror = Arc::new(Mirror::new(params, num_blocks, legs, capable));
     register(&mirror)?;
-    mirror.note(log::notice, &format!("created with {} legs of {num_blocks} blocks", mirror.legs.len()));
+    mirror.note(Level::Notice, &format!("created with {} legs of {num_blocks} blocks", mirror.legs.len()));
     Ok(reply(&mirror))
 }
 
@@ -190,7 +191,7 @@ fn reply(mirror: &Mirror) -> CreateReply {
         .collect();
     let warnings: Vec<_> = warnings(mirror);
     for warning in &warnings {
-        log::warning(&format!("mirror '{}': {warning}", mirror.name()));
+        log::write(Level::Warning, &format!("mirror '{}': {warning}", mirror.name()));
     }
     CreateReply {
         name: mirror.name().to_owned(),

@@ -1,25 +1,31 @@
-//! Lines in SPDK's log.
+//! Lines in SPDK's log, with the place in our source that wrote them.
 
 use spdk_sys::*;
 use std::ffi::CString;
+use std::panic::Location;
 
-/// Something is lost or refused that somebody has to look at.
-pub fn error(text: &str) {
-    write(MIRROR_SHIM_LOG_ERROR, text);
+/// How much a line matters.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// Something is lost or refused that somebody has to look at.
+    Error,
+    /// Something works, but not as well as it looks.
+    Warning,
+    /// Something happened that an operator wants to find later.
+    Notice,
 }
 
-/// Something works, but not as well as it looks.
-pub fn warning(text: &str) {
-    write(MIRROR_SHIM_LOG_WARNING, text);
-}
-
-/// Something happened that an operator wants to find later.
-pub fn notice(text: &str) {
-    write(MIRROR_SHIM_LOG_NOTICE, text);
-}
-
-fn write(level: mirror_shim_log_level, text: &str) {
-    let text = CString::new(text.replace('\0', "?")).unwrap_or_default();
-    // SAFETY: the shim prints the string with "%s" and does not keep it.
-    unsafe { mirror_shim_log(level, text.as_ptr()) };
+/// Writes a line.
+#[track_caller]
+pub fn write(level: Level, text: &str) {
+    let place = Location::caller();
+    let level = match level {
+        Level::Error => MIRROR_SHIM_LOG_ERROR,
+        Level::Warning => MIRROR_SHIM_LOG_WARNING,
+        Level::Notice => MIRROR_SHIM_LOG_NOTICE,
+    };
+    let c = |text: &str| CString::new(text.replace('\0', "?")).unwrap_or_default();
+    let (file, text) = (c(place.file()), c(text));
+    // SAFETY: the shim prints the strings with "%s" and does not keep them.
+    unsafe { mirror_shim_log(level, file.as_ptr(), place.line() as i32, text.as_ptr()) };
 }

@@ -2,7 +2,7 @@
 
 use crate::io::Kind;
 use crate::leg::{Leg, slots};
-use crate::log;
+use crate::log::{self, Level};
 use crate::request::Request;
 use mirror_engine::{LegMask, LegSet, PublishedLegSet, Slot};
 use mirror_rpc::CreateParams;
@@ -124,8 +124,9 @@ impl Mirror {
     }
 
     /// Writes a line to the log and remembers it as the last event.
-    pub fn note(&self, level: fn(&str), event: &str) {
-        level(&format!("mirror '{}': {event}", self.name()));
+    #[track_caller]
+    pub fn note(&self, level: Level, event: &str) {
+        log::write(level, &format!("mirror '{}': {event}", self.name()));
         self.control().last_event = event.to_owned();
     }
 
@@ -146,7 +147,7 @@ impl Mirror {
         if !self.diverged.swap(true, Ordering::AcqRel) {
             let event =
                 format!("a {kind:?} failed on some or all legs or was cut short: the legs may differ in its range");
-            self.note(log::error, &event);
+            self.note(Level::Error, &event);
         }
     }
 
@@ -159,7 +160,7 @@ impl Mirror {
         if self.given_up.fetch_add(1, Ordering::Relaxed) == 0 {
             let advice = "raise bdev_io_pool_size (bdev_set_options)";
             self.note(
-                log::warning,
+                Level::Warning,
                 &format!("an I/O was failed for want of spdk_bdev_ios with nothing in flight; {advice}"),
             );
         }

@@ -4,7 +4,7 @@
 //! thread was last, and the rest happens on the app thread: io_device, legs, memory, answers.
 
 use crate::app_thread;
-use crate::log;
+use crate::log::{self, Level};
 use crate::mirror::{Mirror, Phase};
 use crate::registry;
 use crate::request::Request;
@@ -80,7 +80,7 @@ pub fn leg_removed(bdev: *mut spdk_bdev) {
 fn go_offline(mirror: &Arc<Mirror>, leg: &str) {
     // From here on every I/O fails at once; what is in flight ends by itself.
     mirror.leg_set().publish(LegSet::OFFLINE);
-    mirror.note(log::error, &format!("base bdev '{leg}' was removed: the mirror goes offline"));
+    mirror.note(Level::Error, &format!("base bdev '{leg}' was removed: the mirror goes offline"));
     {
         let mut control = mirror.control();
         if control.phase != Phase::Online {
@@ -158,7 +158,7 @@ fn finish(mirror: &Mirror) {
         }
         std::mem::take(&mut control.waiting)
     };
-    log::notice(&format!("mirror '{}': gone", mirror.name()));
+    log::write(Level::Notice, &format!("mirror '{}': gone", mirror.name()));
     registry::remove(mirror);
     for request in waiting {
         request.answer(Ok(true));

@@ -1,7 +1,7 @@
 //! What a mirror says of itself: get_bdevs, SPDK's own bdev_get_bdevs, save_config.
 
 use crate::leg::{Leg, slots};
-use crate::log;
+use crate::log::{self, Level};
 use crate::mirror::{Mirror, Phase};
 use mirror_engine::health::{self, judge};
 use mirror_rpc::{Health, InitialSync, LegErrors, LegInfo, LegState, LogType, MirrorInfo, ReadPolicy, State};
@@ -95,10 +95,13 @@ pub unsafe extern "C" fn write_config_json(bdev: *mut spdk_bdev, w: *mut spdk_js
     // SAFETY: the bdev's context is the mirror, alive while its bdev is registered.
     let mirror = unsafe { &*mirror_shim_bdev_ctx(bdev).cast::<Mirror>() };
     if mirror.has_diverged() || mirror.phase() != Phase::Online {
-        log::error(&format!(
-            "mirror '{}': left out of the saved configuration, its legs may differ; make them equal and create it anew",
-            mirror.name()
-        ));
+        log::write(
+            Level::Error,
+            &format!(
+                "mirror '{}': left out of the saved configuration, its legs may differ; make them equal and create it anew",
+                mirror.name()
+            ),
+        );
         return;
     }
     let Ok(text) = serde_json::to_string(&mirror_rpc::config_call(&mirror.params)) else { return };

@@ -80,17 +80,13 @@ mirror_shim_json_member(struct spdk_json_write_ctx *w, const char *name, const c
 }
 
 void
-mirror_shim_log(enum mirror_shim_log_level level, const char *text)
+mirror_shim_log(enum mirror_shim_log_level level, const char *file, int line, const char *text)
 {
-	switch (level) {
-	case MIRROR_SHIM_LOG_ERROR:
-		SPDK_ERRLOG("%s\n", text);
-		break;
-	case MIRROR_SHIM_LOG_WARNING:
-		SPDK_WARNLOG("%s\n", text);
-		break;
-	case MIRROR_SHIM_LOG_NOTICE:
-		SPDK_NOTICELOG("%s\n", text);
-		break;
-	}
+	static const enum spdk_log_level levels[] = {
+		[MIRROR_SHIM_LOG_ERROR] = SPDK_LOG_ERROR,
+		[MIRROR_SHIM_LOG_WARNING] = SPDK_LOG_WARN,
+		[MIRROR_SHIM_LOG_NOTICE] = SPDK_LOG_NOTICE,
+	};
+
+	spdk_log(levels[level], file, line, "bdev_mirror", "%s\n", text);
 }

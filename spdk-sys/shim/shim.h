@@ -160,7 +160,7 @@ enum mirror_shim_log_level {
 	MIRROR_SHIM_LOG_NOTICE,
 };
 
-void mirror_shim_log(enum mirror_shim_log_level level, const char *text);
+void mirror_shim_log(enum mirror_shim_log_level level, const char *file, int line, const char *text);
 
 /* The program (link-static only): SPDK's own target, same command line. */
 int mirror_shim_target_main(int argc, char **argv);
