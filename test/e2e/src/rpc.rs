@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 /// How long an answer may take: longer than any load that a call runs.
-const ANSWER_MAX: Duration = Duration::from_secs(240);
+const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// The refusal of a call, as the application worded it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,15 +13,19 @@ use crate::legs::{Kind, Legs};
 const TESTS_MIN: u64 = 22;
 
 pub fn cases() -> Vec<Case> {
-    let needs = [Need::Module, Need::Bdevio];
     let mut cases = Vec::new();
     for (name, kind, legs, block) in [
         ("two_malloc_legs", Kind::Malloc, 2, 512),
         ("three_malloc_legs", Kind::Malloc, 3, 512),
         ("two_malloc_legs_of_4096", Kind::Malloc, 2, 4096),
+        ("three_nvme_tcp_legs", Kind::NvmeTcp, 3, 512),
         ("two_aio_legs", Kind::Aio, 2, 512),
         ("three_delay_legs", Kind::Delay, 3, 512),
     ] {
+        let mut needs = vec![Need::Module, Need::Bdevio];
+        if matches!(kind, Kind::Aio | Kind::Delay) {
+            needs.push(Need::LegReset);
+        }
         let run = move |ctx: &Ctx| suite(ctx, kind, legs, block);
         cases.push(Case::new(format!("bdevio::{name}"), &needs, run));
     }

@@ -42,8 +42,8 @@ pub enum Need {
     Bdevio,
     /// A release whose malloc bdevs have metadata.
     MallocMetadata,
-    /// A release whose delay bdev survives a reset.
-    DelayReset,
+    /// A release whose aio and delay bdevs survive a reset.
+    LegReset,
     /// A tree of another release (OTHER_SPDK_DIR).
     OtherSpdk,
     /// rpc.py in the tree.
@@ -100,7 +100,7 @@ impl Ctx {
             }
             .or_else(|| unless(spdk.program(Stock::Bdevio).is_ok(), "bdevio")),
             Need::MallocMetadata => unless(!spdk.is_old(), "metadata in malloc bdevs"),
-            Need::DelayReset => unless(!spdk.is_old(), "delay bdev that survives a reset"),
+            Need::LegReset => unless(!spdk.is_old(), "aio and delay bdevs that survive a reset"),
             Need::OtherSpdk => match std::env::var_os("OTHER_SPDK_DIR") {
                 Some(_) => None,
                 None => Some("OTHER_SPDK_DIR is not set (a shared SPDK tree of another release)".to_string()),

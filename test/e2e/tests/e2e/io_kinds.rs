@@ -24,7 +24,9 @@ pub fn cases() -> Vec<Case> {
         add(name, Box::new(move |ctx| flush(ctx, kind)));
     }
     add("flush_over_null".into(), Box::new(|ctx| flush(ctx, Kind::Null)));
-    add("reset_under_load_over_aio".into(), Box::new(|ctx| reset_under_load(ctx, Kind::Aio)));
+    for (name, kind) in [("malloc", Kind::Malloc), ("nvme_tcp", Kind::NvmeTcp)] {
+        add(format!("reset_under_load_over_{name}"), Box::new(move |ctx| reset_under_load(ctx, kind)));
+    }
     add("abort_of_slow_writes".into(), Box::new(abort_of_slow_writes));
     for (name, cores) in [("one_core", "0x1"), ("two_cores", "0x3")] {
         add(format!("smallest_pool_on_{name}"), Box::new(move |ctx| smallest_pool(ctx, cores, 4)));
@@ -33,10 +35,12 @@ pub fn cases() -> Vec<Case> {
     add("failed_write_is_inconsistent".into(), Box::new(|ctx| failed(ctx, "write")));
     add("failed_read_is_reported".into(), Box::new(|ctx| failed(ctx, "read")));
     add("failed_flush_is_reported".into(), Box::new(|ctx| failed(ctx, "flush")));
-    // A reset crashes the delay bdev of 20.07, which takes its channel from an iterator that has none any more.
-    cases.push(Case::new("io_kinds::reset_under_load_over_delay", &[Need::Module, Need::DelayReset], |ctx| {
-        reset_under_load(ctx, Kind::Delay)
-    }));
+    // A reset crashes the delay bdev of 20.07, which takes its channel from an iterator that has none any more; and its
+    // aio bdev counts an I/O out on the channel of whoever uses the bdev_io next, so a reset waits for ever.
+    for (name, kind) in [("aio", Kind::Aio), ("delay", Kind::Delay)] {
+        let name = format!("io_kinds::reset_under_load_over_{name}");
+        cases.push(Case::new(name, &[Need::Module, Need::LegReset], move |ctx| reset_under_load(ctx, kind)));
+    }
     cases
 }
 

@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
     for (legs, block, cores) in [(1, 512, 1), (3, 512, 1), (3, 512, 2), (16, 512, 2), (2, 4096, 1), (2, 4096, 2)] {
         cases.push(Run { kind: Kind::Malloc, legs, block, io: 4096, cores });
     }
-    cases.push(Run { kind: Kind::Aio, legs: 2, block: 4096, io: 65536, cores: 1 });
+    cases.push(Run { kind: Kind::Aio, legs: 2, block: 4096, io: 4096, cores: 1 });
     let mut cases: Vec<Case> = cases.into_iter().map(Run::case).collect();
     for (name, interleaved) in [("interleaved", true), ("separate", false)] {
         let run = move |ctx: &Ctx| metadata(ctx, interleaved);
