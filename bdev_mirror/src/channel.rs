@@ -20,8 +20,8 @@ pub struct Channel {
     legs: [ChannelLeg; MAX_LEGS],
     /// Slot of the last read, so that ties rotate.
     last_read: Cell<u8>,
-    /// Writes, unmaps and write-zeroes in flight.
-    writes: List,
+    /// The host's I/O under way here.
+    under_way: List,
     /// I/O that waits for memory.
     parked: Parked,
     patience: Cell<Patience>,
@@ -71,8 +71,8 @@ impl Channel {
     }
 
     #[inline]
-    pub fn writes(&self) -> &List {
-        &self.writes
+    pub fn under_way(&self) -> &List {
+        &self.under_way
     }
 
     #[inline]
@@ -84,17 +84,21 @@ impl Channel {
         self.legs.iter().any(|leg| leg.outstanding() > 0)
     }
 
-    /// Whether no I/O of the host is under way here.
-    pub fn is_idle(&self) -> bool {
-        !self.has_children() && self.parked.is_empty() && self.writes.is_empty()
+    /// Something waits for memory: be woken by the poller, and when this thread frees some, if it has any to free. With
+    /// nobody to wake us we must not stand among the waiters: while there are any, this thread gets nothing from the pool,
+    /// and what other threads give back there wakes nobody.
+    #[cold]
+    pub fn wait_for_memory(&self) {
+        self.resume_poller();
+        if self.has_children() {
+            self.join_waiters();
+        }
     }
 
-    /// Something waits for memory on this leg: be woken when this thread frees some, and by the poller.
-    #[cold]
-    pub fn wait_for_memory(&self, slot: Slot) {
-        self.resume_poller();
+    /// Be woken when this thread frees a `spdk_bdev_io`. All legs of a thread have one queue of waiters.
+    pub fn join_waiters(&self) {
         // SAFETY: made by create(), freed by Wait itself after the channel gave it up.
-        unsafe { Wait::arm(self.wait.get(), self.leg(slot)) };
+        unsafe { Wait::arm(self.wait.get(), &self.legs[0]) };
     }
 
     /// Whether a wake-up is due.
@@ -103,7 +107,8 @@ impl Channel {
         unsafe { (*self.wait.get()).is_armed() }
     }
 
-    /// Something that waited was sent.
+    /// A child has ended, or something that waited was sent.
+    #[inline]
     pub fn progressed(&self) {
         let mut patience = self.patience.get();
         patience.progressed();
@@ -113,7 +118,7 @@ impl Channel {
     /// One tick passed while I/O waits.
     pub fn lose_patience(&self) -> Relief {
         let mut patience = self.patience.get();
-        let relief = patience.tick(self.has_children());
+        let relief = patience.tick();
         self.patience.set(patience);
         relief
     }
@@ -174,14 +179,14 @@ pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) ->
         mirror,
         legs,
         last_read: Cell::new(0),
-        writes: List::new(),
+        under_way: List::new(),
         parked: Parked::new(),
         patience: Cell::default(),
         draining: Cell::new(ptr::null()),
         poller: Cell::new(ptr::null_mut()),
         wait: Cell::new(ptr::null_mut()),
     });
-    channel.writes.init();
+    channel.under_way.init();
     channel.wait.set(Wait::new(channel));
     let arg = ptr::from_mut(channel).cast();
     // SAFETY: the poller is unregistered by destroy(), before the context goes.
@@ -204,7 +209,7 @@ pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) ->
 pub unsafe extern "C" fn destroy(_: *mut c_void, context: *mut c_void) {
     // SAFETY: as promised.
     let channel = unsafe { &mut *context.cast::<Channel>() };
-    debug_assert!(channel.is_idle());
+    debug_assert!(channel.under_way.is_empty());
     // SAFETY: registered by create() on this thread; the wait was made there.
     unsafe {
         spdk_poller_unregister(channel.poller.as_ptr());

@@ -2,7 +2,7 @@
 
 use crate::leg::{Leg, slots};
 use crate::log::Level;
-use crate::mirror::{Capable, Mirror};
+use crate::mirror::{Capable, Mirror, Phase};
 use crate::{channel, io, log, registry, removal, report, text};
 use mirror_engine::geometry::{TooSmall, mirror_blocks};
 use mirror_rpc::{CreateParams, CreateReply, Durability, LegReply, RpcError, UnmapMode, Wording, quote};
@@ -41,7 +41,8 @@ fn check_name(name: &str) -> Result<(), RpcError> {
     let c_name = CString::new(name).map_err(|_| RpcError::invalid("name: a name has no NUL in it"))?;
     // SAFETY: a NUL-terminated string; the app thread, so the bdev cannot go while we look.
     let taken = unsafe { !spdk_bdev_get_by_name(c_name.as_ptr()).is_null() };
-    if taken || registry::find(name).is_some() {
+    let listed = registry::find(name).is_some_and(|mirror| mirror.phase() != Phase::GoingAway);
+    if taken || listed {
         return Err(RpcError::exists(Wording {
             subject: &format!("name {}", quote(name)),
             wrong: "taken",
@@ -145,6 +146,7 @@ fn register(mirror: &Arc<Mirror>) -> Result<(), RpcError> {
     // Listed first: whoever examines the new bdev may call back. The registry's reference keeps `ctx` alive until
     // removal has unregistered both.
     registry::add(mirror);
+    let mut destructing = false;
     // SAFETY: the mirror lives until its io_device was unregistered.
     let rc = unsafe {
         spdk_io_device_register(
@@ -154,10 +156,14 @@ fn register(mirror: &Arc<Mirror>) -> Result<(), RpcError> {
             channel::CONTEXT_BYTES,
             name.as_ptr(),
         );
-        mirror_shim_bdev_register(bdev)
+        mirror_shim_bdev_register(bdev, &mut destructing)
     };
     if rc != 0 {
-        removal::unregistered(mirror);
+        if destructing {
+            removal::going_away(mirror);
+        } else {
+            removal::unregistered(mirror);
+        }
         let reason = std::io::Error::from_raw_os_error(-rc);
         return Err(match -rc {
             libc::EEXIST => RpcError::exists(format!("{subject}: taken; {reason}; give another name or uuid")),

@@ -22,6 +22,7 @@ pub struct Format {
     pub dif_pi_format: u32,
     pub dif_is_head_of_metadata: bool,
     pub write_unit_blocks: u32,
+    pub split_on_write_unit: bool,
 }
 
 impl Format {
@@ -39,6 +40,7 @@ impl Format {
                 other.dif_is_head_of_metadata.into(),
             ),
             ("write unit in blocks", self.write_unit_blocks, other.write_unit_blocks),
+            ("splitting by write units", self.split_on_write_unit.into(), other.split_on_write_unit.into()),
         ];
         fields
             .into_iter()
@@ -262,6 +264,7 @@ fn format_of(view: &mirror_shim_bdev_view) -> Format {
         dif_pi_format: if view.md_len > 0 { view.dif_pi_format } else { 0 },
         dif_is_head_of_metadata: view.md_len > 0 && view.dif_type != 0 && view.dif_is_head_of_md,
         write_unit_blocks: view.write_unit_size.max(1),
+        split_on_write_unit: view.split_on_write_unit,
     }
 }
 

@@ -1,6 +1,6 @@
 //! All mirrors of this process, in the order of their creation. Looked at on the app thread.
 
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Phase};
 use mirror_rpc::{RpcError, Wording, quote};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +26,10 @@ pub fn all() -> Vec<Arc<Mirror>> {
     lock().clone()
 }
 
+/// The mirror of this name; one that is going away only if there is no other, since its name is free already.
 pub fn find(name: &str) -> Option<Arc<Mirror>> {
-    lock().iter().find(|mirror| mirror.name() == name).cloned()
+    let named: Vec<_> = all().into_iter().filter(|mirror| mirror.name() == name).collect();
+    named.iter().find(|mirror| mirror.phase() != Phase::GoingAway).or(named.first()).cloned()
 }
 
 /// The mirror of this name, or -ENODEV.

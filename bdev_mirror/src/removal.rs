@@ -16,55 +16,87 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Deletes a mirror and answers when it is gone. Without `force` not while somebody has it open. Legs are left as they
-/// are: with `log_type: core` nothing of ours is on them.
-pub fn delete(name: &str, force: bool, request: Request) {
-    let mirror = match may_delete(name, force) {
-        Ok(mirror) => mirror,
-        Err(error) => return request.answer::<bool>(Err(error)),
-    };
-    let unregister = {
-        let mut control = mirror.control();
-        let unregister = match control.phase {
-            Phase::Offline => None,
-            Phase::Online => Some(true),
-            Phase::GoingOffline | Phase::GoingAway => Some(false),
-        };
-        if unregister.is_none() {
-            drop(control);
-            registry::remove(&mirror);
-            return request.answer(Ok(true));
-        }
-        control.phase = Phase::GoingAway;
-        control.waiting.push(request);
-        unregister == Some(true)
-    };
-    if unregister {
-        // SAFETY: the bdev is registered while the mirror is online; this is the app thread.
-        unsafe { spdk_bdev_unregister(mirror.bdev(), None, ptr::null_mut()) };
-    }
+/// A call that wants a mirror gone. Legs are left as they are: with `log_type: core` nothing of ours is on them.
+pub struct Deletion {
+    pub name: String,
+    /// Also while somebody has it open: they are told to let go, and waited for.
+    pub force: bool,
+    pub request: Request,
+    /// Waited for other modules' examination, which looks like a user.
+    examined: bool,
 }
 
-fn may_delete(name: &str, force: bool) -> Result<Arc<Mirror>, RpcError> {
-    let mirror = registry::expect(name)?;
-    let subject = format!("name {}", quote(name));
-    match mirror.phase() {
-        Phase::GoingAway => Err(RpcError::busy(Wording {
-            subject: &subject,
-            wrong: "being deleted already",
-            advice: "wait for the first call's answer",
-            ..Wording::default()
-        })),
-        // SAFETY: the bdev is registered while the mirror is online.
-        Phase::Online if !force && unsafe { mirror_shim_bdev_is_open(mirror.bdev()) } => Err(RpcError::busy(Wording {
-            subject: &subject,
+impl Deletion {
+    pub fn new(name: String, force: bool, request: Request) -> Self {
+        Self { name, force, request, examined: false }
+    }
+
+    /// Deletes the mirror and answers when it is gone.
+    pub fn run(self) {
+        let mirror = match registry::expect(&self.name) {
+            Ok(mirror) => mirror,
+            Err(error) => return self.request.answer::<bool>(Err(error)),
+        };
+        let phase = mirror.phase();
+        match phase {
+            Phase::GoingAway => return self.request.answer::<bool>(Err(going_already(&self.name))),
+            Phase::Offline => {
+                registry::remove(&mirror);
+                return self.request.answer(Ok(true));
+            }
+            // SAFETY: the bdev is registered while the mirror is online.
+            Phase::Online if !self.force && unsafe { mirror_shim_bdev_is_open(mirror.bdev()) } => {
+                return self.wait_or_refuse();
+            }
+            Phase::Online | Phase::GoingOffline => {
+                let mut control = mirror.control();
+                control.phase = Phase::GoingAway;
+                control.waiting.push(self.request);
+            }
+        }
+        if phase == Phase::Online {
+            // SAFETY: the bdev is registered while the mirror is online; this is the app thread.
+            unsafe { spdk_bdev_unregister(mirror.bdev(), None, ptr::null_mut()) };
+        }
+    }
+
+    /// It is open: by a user, or on newer releases by the bdev layer itself until all modules have examined it.
+    fn wait_or_refuse(mut self) {
+        if !self.examined {
+            self.examined = true;
+            let waiting = Box::into_raw(Box::new(self));
+            // SAFETY: examined() takes the box back, unless the call is refused, which it says now.
+            let rc = unsafe { mirror_shim_wait_for_examine(Some(examined), waiting.cast()) };
+            if rc == 0 {
+                return;
+            }
+            // SAFETY: made above, refused.
+            self = *unsafe { Box::from_raw(waiting) };
+        }
+        self.request.answer::<bool>(Err(RpcError::busy(Wording {
+            subject: &format!("name {}", quote(&self.name)),
             wrong: "open",
             expected: "a mirror that nobody uses",
             found: "open descriptors",
             advice: "remove its users first (an NVMe-oF namespace, a bdev on top), or delete it with force",
-        })),
-        _ => Ok(mirror),
+        })));
     }
+}
+
+/// # Safety
+/// SPDK passes what [`Deletion::wait_or_refuse`] gave, once, on the app thread.
+unsafe extern "C" fn examined(ctx: *mut c_void) {
+    // SAFETY: as promised.
+    unsafe { Box::from_raw(ctx.cast::<Deletion>()) }.run();
+}
+
+fn going_already(name: &str) -> RpcError {
+    RpcError::busy(Wording {
+        subject: &format!("name {}", quote(name)),
+        wrong: "being deleted already",
+        advice: "wait for the first call's answer",
+        ..Wording::default()
+    })
 }
 
 /// A base bdev is being removed (SPDK's event, on the app thread): its mirror stops serving and goes offline.
@@ -99,6 +131,13 @@ fn go_offline(mirror: &Arc<Mirror>, leg: &str) {
 pub unsafe extern "C" fn destruct(ctx: *mut c_void) -> c_int {
     // SAFETY: the context is the mirror, which the registry keeps until it was destroyed.
     let mirror = unsafe { &*ctx.cast::<Mirror>() };
+    {
+        let mut control = mirror.control();
+        if control.phase == Phase::Online {
+            // Not our doing: the process ends. Nobody may look at the bdev from now on.
+            control.phase = Phase::GoingAway;
+        }
+    }
     mirror.destroy_pending.store(true, Ordering::Release);
     app_thread::destroy_soon();
     1
@@ -126,6 +165,11 @@ unsafe extern "C" fn closed(io_device: *mut c_void) {
     // SAFETY: destruct() promised this; the bdev layer does not look at the bdev afterwards.
     unsafe { spdk_bdev_destruct_done(bdev, 0) };
     finish(mirror);
+}
+
+/// A registration that failed when the bdev was registered already: the bdev layer will call destruct().
+pub fn going_away(mirror: &Mirror) {
+    mirror.control().phase = Phase::GoingAway;
 }
 
 /// Undoes a registration that the bdev layer refused: there is no destruct() in this case.

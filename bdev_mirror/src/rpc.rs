@@ -1,7 +1,8 @@
 //! The JSON-RPC methods. Parameters are checked by `mirror_rpc`; each method runs on the app thread.
 
+use crate::removal::Deletion;
 use crate::request::Request;
-use crate::{create, registry, removal, report, text};
+use crate::{create, registry, report, text};
 use mirror_rpc::{CreateParams, DeleteParams, GetBdevsParams, MirrorInfo, RpcError, StopParams};
 use spdk_sys::*;
 use std::ffi::CStr;
@@ -35,7 +36,7 @@ unsafe extern "C" fn delete_method(request: *mut spdk_jsonrpc_request, params: *
     // SAFETY: as promised.
     let (request, params) = unsafe { take(request, params) };
     match params.and_then(|text| DeleteParams::parse(&text)) {
-        Ok(params) => removal::delete(&params.name, params.force, request),
+        Ok(params) => Deletion::new(params.name, params.force, request).run(),
         Err(error) => request.answer::<bool>(Err(error)),
     }
 }
@@ -45,7 +46,7 @@ unsafe extern "C" fn stop_method(request: *mut spdk_jsonrpc_request, params: *co
     let (request, params) = unsafe { take(request, params) };
     match params.and_then(|text| StopParams::parse(&text)) {
         // With log_type core nothing stays on the legs, so stopping and deleting are the same.
-        Ok(params) => removal::delete(&params.name, false, request),
+        Ok(params) => Deletion::new(params.name, false, request).run(),
         Err(error) => request.answer::<bool>(Err(error)),
     }
 }

@@ -54,6 +54,9 @@ mirror_shim_bdev_view(const struct spdk_bdev *bdev, struct mirror_shim_bdev_view
 	view->dif_is_head_of_md = bdev->dif_is_head_of_md;
 	view->write_cache = bdev->write_cache;
 	view->zoned = bdev->zoned;
+#if HAS_2409
+	view->split_on_write_unit = bdev->split_on_write_unit;
+#endif
 }
 
 struct spdk_bdev *
@@ -105,6 +108,10 @@ mirror_shim_bdev_new(const char *name, const uint8_t uuid[16], void *ctx, uint64
 	bdev->max_segment_size = first_leg->max_segment_size;
 	bdev->max_num_segments = first_leg->max_num_segments;
 	bdev->max_rw_size = first_leg->max_rw_size;
+	bdev->split_on_write_unit = first_leg->split_on_write_unit;
+#else
+	/* With no alignment at all 20.07 does not split reads that bring no buffer, and has none above 64 KiB for them. */
+	bdev->required_alignment = 1;
 #endif
 	mirror_shim_bdev_stack(bdev, first_leg);
 	return bdev;
@@ -139,9 +146,28 @@ mirror_shim_bdev_stack(struct spdk_bdev *bdev, const struct spdk_bdev *leg)
 }
 
 int
-mirror_shim_bdev_register(struct spdk_bdev *bdev)
+mirror_shim_bdev_register(struct spdk_bdev *bdev, bool *destructing)
 {
-	return spdk_bdev_register(bdev);
+	int rc = spdk_bdev_register(bdev);
+
+	*destructing = false;
+#if HAS_2409
+	if (rc != 0) {
+		*destructing = bdev->internal.status == SPDK_BDEV_STATUS_UNREGISTERING ||
+			       bdev->internal.status == SPDK_BDEV_STATUS_REMOVING;
+	}
+#endif
+	return rc;
+}
+
+int
+mirror_shim_wait_for_examine(void (*cb)(void *ctx), void *ctx)
+{
+#if HAS_2409
+	return spdk_bdev_wait_for_examine(cb, ctx);
+#else
+	return -ENOTSUP;
+#endif
 }
 
 void

@@ -74,6 +74,7 @@ struct mirror_shim_bdev_view {
 	bool dif_is_head_of_md;
 	bool write_cache;
 	bool zoned;
+	bool split_on_write_unit;
 };
 
 void mirror_shim_bdev_view(const struct spdk_bdev *bdev, struct mirror_shim_bdev_view *view);
@@ -85,7 +86,11 @@ void mirror_shim_bdev_view(const struct spdk_bdev *bdev, struct mirror_shim_bdev
 struct spdk_bdev *mirror_shim_bdev_new(const char *name, const uint8_t uuid[16], void *ctx, uint64_t blockcnt,
 				       const struct mirror_shim_bdev_ops *ops, const struct spdk_bdev *first_leg);
 void mirror_shim_bdev_stack(struct spdk_bdev *bdev, const struct spdk_bdev *leg);
-int mirror_shim_bdev_register(struct spdk_bdev *bdev);
+/*
+ * On failure *destructing says whether the bdev layer has begun to unregister the bdev by itself and will call destruct:
+ * newer releases register first and may fail afterwards.
+ */
+int mirror_shim_bdev_register(struct spdk_bdev *bdev, bool *destructing);
 void mirror_shim_bdev_free(struct spdk_bdev *bdev);
 /* The ctx given to mirror_shim_bdev_new(). */
 void *mirror_shim_bdev_ctx(const struct spdk_bdev *bdev);
@@ -94,6 +99,11 @@ void *mirror_shim_bdev_ctx(const struct spdk_bdev *bdev);
 const char *mirror_shim_bdev_of_uuid(const uint8_t uuid[16]);
 /* Name of the module that claimed the bdev, NULL if none did. */
 const char *mirror_shim_bdev_claimed_by(struct spdk_bdev *bdev);
+/*
+ * Calls back when no module examines a bdev any more; releases that hold a new bdev open until then have this. -ENOTSUP
+ * where it is not needed.
+ */
+int mirror_shim_wait_for_examine(void (*cb)(void *ctx), void *ctx);
 /* Whether any descriptor of the bdev is open. */
 bool mirror_shim_bdev_is_open(struct spdk_bdev *bdev);
 int mirror_shim_bdev_claim(struct spdk_bdev *bdev, struct spdk_bdev_desc *desc);

@@ -18,21 +18,19 @@ pub unsafe fn start(io: *mut spdk_bdev_io, channel: &Channel) {
     };
     debug_assert!(!target_io.is_null());
     let ours = ptr::eq(target.channel(), channel);
-    if ours && target.is_parked() && target.is_untouched() {
-        // SAFETY: `io` is ours until it is completed.
-        unsafe { HostIo::start(io, channel, Kind::Abort, LegMask::NONE) };
-        channel.parked().remove(target);
+    // Out of the queue first, so that nothing more is sent of it; ended below.
+    let waited = ours && target.is_parked() && channel.parked().remove(target);
+    let legs = if ours { target.in_flight().and(channel.mirror().capable.abort) } else { LegMask::NONE };
+    let untouched = waited && target.is_untouched();
+    // SAFETY: `io` is ours until it is completed.
+    let host = unsafe { HostIo::start(io, channel, Kind::Abort, legs) };
+    if waited {
         target.cancel();
+    }
+    if untouched {
         // SAFETY: completed once, here.
         unsafe { spdk_bdev_io_complete(io, SPDK_BDEV_IO_STATUS_SUCCESS) };
         return;
-    }
-    let legs = if ours { target.in_flight().and(channel.mirror().capable.abort) } else { LegMask::NONE };
-    // SAFETY: `io` is ours until it is completed.
-    let host = unsafe { HostIo::start(io, channel, Kind::Abort, legs) };
-    if ours && target.is_parked() {
-        channel.parked().remove(target);
-        target.cancel();
     }
     if legs.is_empty() {
         // SAFETY: completed once, here.

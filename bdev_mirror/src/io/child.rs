@@ -36,7 +36,7 @@ pub fn send_rest(channel: &Channel, host: &HostIo, kind: Kind) -> Sent {
         if rc == -libc::ENOMEM {
             host.leg_not_sent(slot);
             channel.parked().push_front(host);
-            channel.wait_for_memory(slot);
+            channel.wait_for_memory();
             return Sent::NoMemory;
         }
         // Refused before anything was sent: the leg is as it was.
@@ -107,7 +107,9 @@ unsafe extern "C" fn child_done<const SLOT: usize>(child: *mut spdk_bdev_io, suc
     // SAFETY: a host I/O lives until its last child has ended, and this child has not been accounted for yet.
     let host = unsafe { &*arg.cast::<HostIo>() };
     let Some(slot) = Slot::new(SLOT) else { return };
-    host.channel().leg(slot).child_ended();
+    let channel = host.channel();
+    channel.leg(slot).child_ended();
+    channel.progressed();
     if success {
         // SAFETY: the child is ours to free. Freed first: I/O that waits for memory, perhaps this very one, gets it now.
         unsafe { spdk_bdev_free_io(child) };

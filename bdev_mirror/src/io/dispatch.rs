@@ -74,9 +74,8 @@ unsafe fn other(channel: &Channel, io: *mut spdk_bdev_io, io_type: spdk_bdev_io_
             SPDK_BDEV_IO_TYPE_WRITE_ZEROES => start(channel, io, Kind::WriteZeroes, writable),
             SPDK_BDEV_IO_TYPE_UNMAP => start(channel, io, Kind::Unmap, writable),
             SPDK_BDEV_IO_TYPE_FLUSH => flush(channel, io, writable, capable.flush),
-            SPDK_BDEV_IO_TYPE_RESET => {
-                reset::start(HostIo::start(io, channel, Kind::Reset, writable.and(capable.reset)));
-            }
+            // Every leg that is open, in service or not: a reset is to get rid of what is stuck there.
+            SPDK_BDEV_IO_TYPE_RESET => reset::start(HostIo::start(io, channel, Kind::Reset, capable.reset)),
             SPDK_BDEV_IO_TYPE_ABORT => abort::start(io, channel),
             _ => fail(channel, io),
         }
@@ -142,9 +141,7 @@ unsafe fn start(channel: &Channel, io: *mut spdk_bdev_io, kind: Kind, legs: LegM
             return fail(channel, io);
         }
         let host = HostIo::start(io, channel, kind, legs);
-        if kind.changes_data() {
-            channel.writes().push(host.link());
-        }
+        channel.under_way().push(host.link());
         if channel.parked().is_empty() {
             send_rest(channel, host, kind);
         } else {

@@ -6,6 +6,7 @@ use crate::channel::Channel;
 use mirror_engine::{Fault, Join, LegMask, Slot, Step, Verdict};
 use spdk_sys::*;
 use std::cell::{Cell, UnsafeCell};
+use std::mem::offset_of;
 use std::ptr::{self, addr_of_mut};
 
 /// What a host I/O asks of its legs.
@@ -22,16 +23,16 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it changes what the legs hold, and so joins the channel's list of writes in flight.
+    /// Whether it is in its channel's list while it is under way. Resets and aborts are about those that are.
     #[inline]
-    pub const fn changes_data(self) -> bool {
-        matches!(self, Self::Write | Self::WriteZeroes | Self::Unmap)
+    pub const fn is_listed(self) -> bool {
+        !matches!(self, Self::Reset | Self::Abort)
     }
 
     /// Whether the legs may differ if it ended differently on them. A failed flush counts: what it was to make durable
     /// may be lost on one leg.
     pub const fn can_diverge(self) -> bool {
-        self.changes_data() || matches!(self, Self::Flush)
+        matches!(self, Self::Write | Self::WriteZeroes | Self::Unmap | Self::Flush)
     }
 }
 
@@ -46,11 +47,13 @@ pub struct HostIo {
     legs: LegMask,
     kind: Kind,
     parked: Cell<bool>,
+    /// A reset waits for it.
+    awaited: Cell<bool>,
     /// How the first bad child ended; valid once the join is not all good.
     status: Cell<mirror_shim_status>,
     /// The next one in the queue of those that wait for memory.
     parked_next: Cell<*const HostIo>,
-    /// In the channel's list of writes in flight.
+    /// In the channel's list of I/O under way.
     link: Link,
 }
 
@@ -72,6 +75,7 @@ impl HostIo {
             addr_of_mut!((*this).legs).write(legs);
             addr_of_mut!((*this).kind).write(kind);
             addr_of_mut!((*this).parked).write(Cell::new(false));
+            addr_of_mut!((*this).awaited).write(Cell::new(false));
             &*this
         }
     }
@@ -90,6 +94,15 @@ impl HostIo {
     fn join<T>(&self, ask: impl FnOnce(&mut Join) -> T) -> T {
         // SAFETY: one thread; the engine's methods, all that is called here, call nobody back.
         ask(unsafe { &mut *self.join.get() })
+    }
+
+    /// The I/O that has this link.
+    ///
+    /// # Safety
+    /// The link is in a channel's list of I/O under way.
+    pub unsafe fn of_link(link: &Link) -> &Self {
+        // SAFETY: only links inside a HostIo join that list.
+        unsafe { &*ptr::from_ref(link).byte_sub(offset_of!(Self, link)).cast::<Self>() }
     }
 
     /// The I/O that this is the state of.
@@ -129,6 +142,15 @@ impl HostIo {
 
     pub fn set_parked(&self, parked: bool) {
         self.parked.set(parked);
+    }
+
+    /// A reset waits for it from now on.
+    pub fn set_awaited(&self) {
+        self.awaited.set(true);
+    }
+
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.get()
     }
 
     pub fn parked_next(&self) -> &Cell<*const HostIo> {
@@ -176,7 +198,7 @@ impl HostIo {
     pub fn cancel(&self) {
         let aborted = mirror_shim_status { cdw0: 0, status: SPDK_BDEV_IO_STATUS_ABORTED as i8, sct: 0, sc: 0 };
         if self.is_untouched() {
-            self.leave_writes();
+            self.leave_list();
             self.complete(&aborted);
             return;
         }
@@ -191,16 +213,14 @@ impl HostIo {
     /// Ends an I/O of which nothing was sent, because no memory will come.
     pub fn give_up(&self) {
         debug_assert!(self.is_untouched());
-        self.leave_writes();
+        self.leave_list();
         self.complete(&FAILED);
     }
 
     /// All legs are done.
     #[inline]
     fn finish(&self) {
-        if self.kind.changes_data() {
-            self.leave_writes();
-        }
+        self.leave_list();
         if self.join(|join| join.all_good()) && self.kind != Kind::Reset {
             // SAFETY: ours, not completed before: Join says Done once.
             unsafe { spdk_bdev_io_complete(self.io(), SPDK_BDEV_IO_STATUS_SUCCESS) };
@@ -228,9 +248,9 @@ impl HostIo {
     }
 
     #[inline]
-    fn leave_writes(&self) {
-        if self.kind.changes_data() {
-            // SAFETY: an I/O that changes data is in the list from its start to here, once.
+    fn leave_list(&self) {
+        if self.kind.is_listed() {
+            // SAFETY: it is in the list from its start to here, once.
             unsafe { List::remove(&self.link) };
         }
     }

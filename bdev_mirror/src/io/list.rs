@@ -31,6 +31,20 @@ impl List {
         ptr::eq(self.0.next.get(), &self.0)
     }
 
+    /// Calls `look` with each member until it says so: whether it did.
+    pub fn any(&self, mut look: impl FnMut(&Link) -> bool) -> bool {
+        let mut here = self.0.next.get();
+        while !ptr::eq(here, &self.0) {
+            // SAFETY: a member, which the caller of its push() keeps alive; `look` takes nobody out.
+            let member = unsafe { &*here };
+            if look(member) {
+                return true;
+            }
+            here = member.next.get();
+        }
+        false
+    }
+
     /// Adds a member.
     ///
     /// # Safety
@@ -77,6 +91,13 @@ mod tests {
             head.push(&a);
             head.push(&b);
             head.push(&c);
+            let mut seen = Vec::new();
+            assert!(!head.any(|link| {
+                seen.push(ptr::from_ref(link));
+                false
+            }));
+            assert_eq!(seen, [ptr::from_ref(&c), &b, &a]);
+            assert!(head.any(|link| ptr::eq(link, &b)));
             List::remove(&b);
             assert!(!head.is_empty());
             List::remove(&a);

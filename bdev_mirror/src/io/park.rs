@@ -1,9 +1,9 @@
 //! I/O that waits for memory.
 //!
 //! A leg that has no `spdk_bdev_io` for a child answers -ENOMEM. The host I/O then waits at the head of the channel's
-//! queue, others line up behind it, and a wake-up of the bdev layer (which comes when this thread frees one) lets them go
-//! on where they stopped. A slow poller is the safety net; see [`mirror_engine::starvation`] for the case in which no
-//! wake-up can come.
+//! queue, others line up behind it, and they go on where they stopped: at a wake-up of the bdev layer, which comes when
+//! this thread frees one, or at the next tick of a slow poller. See [`mirror_engine::starvation`] for the case in which
+//! neither helps.
 
 use super::child::{Sent, send_rest};
 use super::host_io::{HostIo, Kind};
@@ -59,8 +59,8 @@ impl Parked {
         Some(host)
     }
 
-    /// Takes one out, wherever it is.
-    pub fn remove(&self, host: &HostIo) {
+    /// Takes one out, wherever it is; whether it was there.
+    pub fn remove(&self, host: &HostIo) -> bool {
         let mut before = None;
         let mut here = self.get(self.first.get());
         while let Some(at) = here {
@@ -74,10 +74,23 @@ impl Parked {
                     self.last.set(before.map_or(ptr::null(), ptr::from_ref));
                 }
                 host.set_parked(false);
-                return;
+                return true;
             }
             before = here;
             here = self.get(next);
+        }
+        false
+    }
+
+    /// Ends all that are in it now. What their owners submit meanwhile stays.
+    fn cancel_all(&self) {
+        let mut here = self.get(self.first.replace(ptr::null()));
+        self.last.set(ptr::null());
+        while let Some(host) = here {
+            // Read first: a cancelled I/O may be gone.
+            here = self.get(host.parked_next().get());
+            host.set_parked(false);
+            host.cancel();
         }
     }
 
@@ -111,11 +124,21 @@ impl Channel {
         }
     }
 
-    /// Ends everything that waits here, before a reset.
-    pub fn cancel_parked(&self) {
-        while let Some(host) = self.parked().pop_front() {
-            host.cancel();
-        }
+    /// The first pass of a reset: what waits here ends, what is in flight is waited for.
+    pub fn begin_reset(&self) {
+        self.parked().cancel_all();
+        self.under_way().any(|link| {
+            // SAFETY: a link of the channel's list.
+            unsafe { HostIo::of_link(link) }.set_awaited();
+            false
+        });
+    }
+
+    /// Whether all that a reset waits for has ended here. I/O that came later, through a channel that was opened during
+    /// the reset, does not count.
+    pub fn is_drained(&self) -> bool {
+        // SAFETY: a link of the channel's list.
+        !self.under_way().any(|link| unsafe { HostIo::of_link(link) }.is_awaited())
     }
 }
 
@@ -140,7 +163,6 @@ pub unsafe extern "C" fn tick(arg: *mut c_void) -> c_int {
 
 fn relieve(channel: &Channel) {
     if !channel.is_waiting() {
-        // No wake-up is due: memory may have come back all the same, from another thread.
         channel.pump();
     }
     if channel.parked().is_empty() || channel.lose_patience() == Relief::Wait {
@@ -149,6 +171,8 @@ fn relieve(channel: &Channel) {
     if let Some(host) = channel.parked().youngest_untouched() {
         channel.parked().remove(host);
         channel.mirror().count_given_up();
+        // The first to have what it gives back is the oldest of ours, where the release lets us be first.
+        channel.join_waiters();
         host.give_up();
     }
 }

@@ -1,6 +1,7 @@
 //! Reset: ends what waits, resets every leg, and answers once everything that was under way has ended.
 //!
-//! The bdev layer lets no new I/O in while a reset is under way, on any channel.
+//! The bdev layer lets no new I/O in while a reset is under way, on the channels that were open when it began. A channel
+//! that is opened meanwhile takes I/O, so the reset waits only for what its first pass found.
 
 use super::child::send_rest;
 use super::host_io::{HostIo, Kind};
@@ -10,14 +11,14 @@ use spdk_sys::*;
 use std::ffi::c_int;
 use std::ptr;
 
-/// First pass: what waits for memory on any channel ends as aborted.
+/// First pass: what waits for memory on any channel ends as aborted, what is in flight is marked.
 pub fn start(host: &HostIo) {
-    pass(host, cancel_in_channel, cancelled);
+    pass(host, begin_in_channel, begun);
 }
 
-/// Last pass, repeated until every channel is idle. The legs have been reset, so what they held has ended or soon will.
+/// Last pass, repeated until nothing marked is left. The legs have been reset, so what they held has ended or soon will.
 pub fn drain(host: &HostIo) {
-    pass(host, idle_in_channel, drained);
+    pass(host, drained_in_channel, drained);
 }
 
 fn pass(
@@ -34,17 +35,17 @@ fn pass(
 
 /// # Safety
 /// SPDK passes the iterator of [`pass`], on the channel's thread.
-unsafe extern "C" fn cancel_in_channel(i: *mut spdk_io_channel_iter) {
+unsafe extern "C" fn begin_in_channel(i: *mut spdk_io_channel_iter) {
     // SAFETY: as promised.
     unsafe {
-        Channel::of(spdk_io_channel_iter_get_channel(i)).cancel_parked();
+        Channel::of(spdk_io_channel_iter_get_channel(i)).begin_reset();
         spdk_for_each_channel_continue(i, 0);
     }
 }
 
 /// # Safety
 /// SPDK passes the iterator of [`pass`], on the reset's own thread.
-unsafe extern "C" fn cancelled(i: *mut spdk_io_channel_iter, _status: c_int) {
+unsafe extern "C" fn begun(i: *mut spdk_io_channel_iter, _status: c_int) {
     // SAFETY: as promised.
     let host = unsafe { host_of(i) };
     if host.legs() == LegMask::NONE {
@@ -56,11 +57,11 @@ unsafe extern "C" fn cancelled(i: *mut spdk_io_channel_iter, _status: c_int) {
 
 /// # Safety
 /// SPDK passes the iterator of [`pass`], on the channel's thread.
-unsafe extern "C" fn idle_in_channel(i: *mut spdk_io_channel_iter) {
+unsafe extern "C" fn drained_in_channel(i: *mut spdk_io_channel_iter) {
     // SAFETY: as promised.
     unsafe {
-        let idle = Channel::of(spdk_io_channel_iter_get_channel(i)).is_idle();
-        spdk_for_each_channel_continue(i, if idle { 0 } else { -libc::EBUSY });
+        let drained = Channel::of(spdk_io_channel_iter_get_channel(i)).is_drained();
+        spdk_for_each_channel_continue(i, if drained { 0 } else { -libc::EBUSY });
     }
 }
 
