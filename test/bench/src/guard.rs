@@ -14,24 +14,40 @@ use crate::stack::{Medium, Stack};
 /// What a mirror of two null legs at depth 32 may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
+    /// The first release that it is for.
+    pub since: Release,
     /// bdevperf's word.
     pub workload: &'static str,
-    /// Times what passthru costs in the same run by the same instrument, so neither machine, compiler nor release matters much.
+    /// Times what passthru costs in the same run by the same instrument, so that machine and compiler matter little.
     pub to_passthru: f64,
     /// The same, of the bare bdev.
     pub to_bare: f64,
-    /// Instructions on [`KNOWN`], whose costs are known.
-    pub on_known: f64,
+    /// Instructions, for the one release whose figures are the aim.
+    pub instructions: Option<(Release, f64)>,
 }
 
-/// The release that `Limit::on_known` is for.
-pub const KNOWN: Release = Release { major: 26, minor: 5 };
+const OLD: Release = Release { major: 20, minor: 7 };
+const NEW: Release = Release { major: 24, minor: 9 };
+const AIM: Release = Release { major: 26, minor: 5 };
 
-/// All limits.
-pub const LIMITS: [Limit; 2] = [
-    Limit { workload: "read", to_passthru: 1.04, to_bare: 1.95, on_known: 1420.0 },
-    Limit { workload: "write", to_passthru: 1.42, to_bare: 2.55, on_known: 1930.0 },
+/// All limits: about 4 % above what was measured when they were set, which is many times what a measurement varies.
+///
+/// Two sets, because the old bdev layer costs a third less, and so our share of the sum is greater there. Whoever makes
+/// the data path dearer on purpose raises them here and says why; whoever makes it cheaper lowers them.
+pub const LIMITS: [Limit; 4] = [
+    // 20.07: measured 1.058 and 1.542 times passthru, 1.920 and 2.621 times bare.
+    Limit { since: OLD, workload: "read", to_passthru: 1.10, to_bare: 2.00, instructions: None },
+    Limit { since: OLD, workload: "write", to_passthru: 1.60, to_bare: 2.72, instructions: None },
+    // 26.05: measured 0.947 and 1.333 times passthru, 1.779 and 2.401 times bare; 1,315 and 1,837 instructions.
+    Limit { since: NEW, workload: "read", to_passthru: 0.985, to_bare: 1.85, instructions: Some((AIM, 1420.0)) },
+    Limit { since: NEW, workload: "write", to_passthru: 1.385, to_bare: 2.50, instructions: Some((AIM, 1930.0)) },
 ];
+
+/// Those of the newest set that is not newer than `release`.
+fn limits(release: Release) -> impl Iterator<Item = &'static Limit> {
+    let set = if release >= NEW { NEW } else { OLD };
+    LIMITS.iter().filter(move |limit| limit.since == set)
+}
 
 const DEPTH: u32 = 32;
 
@@ -53,9 +69,10 @@ enum Outcome {
 impl Limit {
     /// What is exceeded, in words.
     fn judge(&self, m: Measured, release: Release, scale: f64) -> Vec<String> {
-        let known = (release == KNOWN).then_some(("instructions", 1.0, self.on_known));
+        let aim = self.instructions.filter(|(only, _)| *only == release);
+        let absolute = aim.map(|(_, limit)| ("instructions", 1.0, limit));
         let relative = [("times passthru", m.passthru, self.to_passthru), ("times bare", m.bare, self.to_bare)];
-        let all = relative.into_iter().chain(known);
+        let all = relative.into_iter().chain(absolute);
         all.filter(|(_, unit, limit)| m.mirror / unit > limit * scale)
             .map(|(words, unit, limit)| format!("{:.3} {words}, at most {:.3}", m.mirror / unit, limit * scale))
             .collect()
@@ -64,14 +81,15 @@ impl Limit {
 
 /// Runs it; the result is whether no limit was exceeded. Limits are multiplied by `scale`: below 1 shows that it can fail.
 pub fn run(kit: &Kit, scale: f64) -> Result<bool> {
-    println!("running {} tests", LIMITS.len());
+    let release = kit.spdk.as_ref().map_or(AIM, |spdk| spdk.release);
+    println!("running {} tests", limits(release).count());
     let reason = why_not(kit);
     let machine = match reason {
         None => Some(Machine::prepare(PAGES)?),
         Some(_) => None,
     };
     let mut tally = (0, 0, 0);
-    for limit in &LIMITS {
+    for limit in limits(release) {
         let outcome = match (&machine, &reason) {
             (Some(machine), None) => check(kit, machine, limit, scale)?,
             (_, reason) => Outcome::Ignored(reason.clone().unwrap_or_default()),
@@ -157,27 +175,36 @@ fn measure(kit: &Kit, machine: &Arc<Machine>, workload: &'static str) -> Result<
 mod tests {
     use super::*;
 
-    const OLD: Release = Release { major: 20, minor: 7 };
-    const READ: Limit = LIMITS[0];
+    fn read_limit(release: Release) -> &'static Limit {
+        limits(release).find(|l| l.workload == "read").expect("a limit for reads")
+    }
 
     #[test]
-    fn a_mirror_as_dear_as_raid1_is_caught_on_every_release() {
+    fn every_release_has_one_limit_a_workload() {
+        for release in [OLD, Release { major: 23, minor: 1 }, NEW, AIM, Release { major: 27, minor: 1 }] {
+            let workloads: Vec<_> = limits(release).map(|l| l.workload).collect();
+            assert_eq!(workloads, ["read", "write"]);
+        }
+    }
+
+    #[test]
+    fn a_mirror_as_dear_as_raid1_is_caught() {
         let raid1 = Measured { bare: 739.0, passthru: 1389.0, mirror: 1627.0 };
-        assert_eq!(READ.judge(raid1, KNOWN, 1.0).len(), 3);
-        assert_eq!(READ.judge(raid1, OLD, 1.0).len(), 2);
+        assert_eq!(read_limit(AIM).judge(raid1, AIM, 1.0).len(), 3);
+        assert_eq!(read_limit(NEW).judge(raid1, NEW, 1.0).len(), 2);
     }
 
     #[test]
     fn a_cheap_mirror_passes_until_the_limits_are_lowered() {
-        let cheap = Measured { bare: 739.0, passthru: 1389.0, mirror: 1400.0 };
-        assert!(READ.judge(cheap, KNOWN, 1.0).is_empty());
-        assert_eq!(READ.judge(cheap, KNOWN, 0.5).len(), 3);
+        let cheap = Measured { bare: 739.0, passthru: 1389.0, mirror: 1315.0 };
+        assert!(read_limit(AIM).judge(cheap, AIM, 1.0).is_empty());
+        assert_eq!(read_limit(AIM).judge(cheap, AIM, 0.5).len(), 3);
     }
 
     #[test]
-    fn the_known_release_has_a_limit_of_its_own() {
-        let slightly = Measured { bare: 739.0, passthru: 1389.0, mirror: 1425.0 };
-        assert_eq!(READ.judge(slightly, KNOWN, 1.0).len(), 1);
-        assert!(READ.judge(slightly, OLD, 1.0).is_empty());
+    fn the_aim_counts_on_its_release_only() {
+        let dear_everywhere = Measured { bare: 900.0, passthru: 1500.0, mirror: 1425.0 };
+        assert_eq!(read_limit(AIM).judge(dear_everywhere, AIM, 1.0).len(), 1);
+        assert!(read_limit(NEW).judge(dear_everywhere, NEW, 1.0).is_empty());
     }
 }
