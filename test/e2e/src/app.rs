@@ -155,12 +155,20 @@ fn end(pid: u32) {
     }
 }
 
-/// DPDK leaves its pages behind, and its runtime folder when its process is killed.
+/// DPDK leaves its pages behind; of a process that died or was killed, its folder and SPDK's shared memory stay too.
 fn remove_traces(pid: u32, huge_dir: &Path) {
     let pages = format!("spdk_pid{pid}map_");
     for page in fs::read_dir(huge_dir).into_iter().flatten().flatten() {
         if page.file_name().to_string_lossy().starts_with(&pages) {
             let _ = fs::remove_file(page.path());
+        }
+    }
+    let trace = format!("_trace.pid{pid}");
+    for shared in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = shared.file_name().to_string_lossy().into_owned();
+        // The second one has the same name for all targets, and each removes it at its end.
+        if name.ends_with(&trace) || name == "spdk_iscsi_conns.-1" {
+            let _ = fs::remove_file(shared.path());
         }
     }
     let runtime = Path::new("/var/run/dpdk");

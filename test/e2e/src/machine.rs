@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount, umount};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Uid;
 use tempfile::TempDir;
 
@@ -37,6 +38,11 @@ pub fn missing() -> Option<String> {
         ));
     }
     None
+}
+
+/// What this process starts from now on leaves no core files where it stood.
+pub fn no_core_files() -> Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("setting the limit for core files")
 }
 
 fn read_count(name: &str) -> Result<u64> {

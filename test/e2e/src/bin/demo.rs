@@ -10,7 +10,7 @@ use mirror_e2e::app::App;
 use mirror_e2e::compare::{self, Comparison};
 use mirror_e2e::kit::Kit;
 use mirror_e2e::load::{self, Load};
-use mirror_e2e::machine::{Machine, PAGES, ScratchDir};
+use mirror_e2e::machine::{Machine, PAGES, ScratchDir, no_core_files};
 use mirror_e2e::spdk::Stock;
 use mirror_e2e::{bdevs, nvmf, undo};
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ fn say(what: impl AsRef<str>) {
 fn run() -> Result<()> {
     println!("{WHAT}\n");
     undo::on_signals()?;
+    no_core_files()?;
     let kit = Kit::from_env()?;
     let cores = available_parallelism()?.get();
     ensure!(cores >= 2, "two cores are needed, this machine has one");
@@ -86,7 +87,7 @@ fn make_mirror(target: &mut App, files: &[PathBuf; 2]) -> Result<Value> {
     let mirror = bdevs::mirror(target, "mirror0", &["leg0", "leg1"])?;
     let info = bdevs::mirror_info(target, "mirror0")?;
     ensure!(info["health"] == "optimal", "the new mirror is not well: {info}");
-    say(format!("mirror0 has two legs, health {}, {} blocks", info["health"], mirror["num_blocks"]));
+    say(format!("mirror0 has two legs, health optimal, {} blocks of {BLOCK} bytes", mirror["num_blocks"]));
     Ok(mirror)
 }
 

@@ -18,7 +18,7 @@ mod world;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use mirror_e2e::{app, undo};
+use mirror_e2e::{app, machine, undo};
 
 use case::{Case, Ctx};
 
@@ -43,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     let mut args = Arguments::from_args();
     args.test_threads = Some(1); // they share cores and hugepages
     undo::on_signals()?;
+    machine::no_core_files()?;
     let ctx = Arc::new(Ctx::new()?);
     let cases = [
         harness::cases(),
