@@ -1,9 +1,10 @@
 //! A mirror on one SPDK thread.
 
+use crate::channel_leg::ChannelLeg;
 use crate::io::{self, List, Parked};
-use crate::leg::ChannelLeg;
 use crate::log::{self, Level};
 use crate::mirror::Mirror;
+use crate::wait::Wait;
 use mirror_engine::starvation::{Patience, Relief};
 use mirror_engine::{MAX_LEGS, Slot};
 use spdk_sys::*;
@@ -11,8 +12,6 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
-
-pub use wait::Wait;
 
 /// Lives in the context of a `spdk_io_channel`, and does not move. Only its own thread touches it.
 pub struct Channel {
@@ -218,86 +217,14 @@ pub unsafe extern "C" fn destroy(_: *mut c_void, context: *mut c_void) {
     channel.legs.iter_mut().for_each(ChannelLeg::close);
 }
 
+/// A channel for the calling thread (`spdk_bdev_fn_table.get_io_channel`); null without memory.
+///
+/// # Safety
+/// The bdev layer passes the context of a registered bdev of ours.
+pub unsafe extern "C" fn get_io_channel(ctx: *mut c_void) -> *mut spdk_io_channel {
+    // SAFETY: the context is the io_device's address too.
+    unsafe { spdk_get_io_channel(ctx) }
+}
+
 /// How often I/O that waits for memory is looked after.
 const TICK_US: u64 = 1_000;
-
-mod wait {
-    use super::{Channel, ChannelLeg};
-    use spdk_sys::*;
-    use std::cell::Cell;
-    use std::ffi::c_void;
-    use std::mem::MaybeUninit;
-    use std::ptr;
-
-    /// The channel's place in the bdev layer's queue of those that wait for a `spdk_bdev_io`.
-    ///
-    /// There is no way to leave that queue, so this outlives a channel that closes while it stands in it: it has an
-    /// allocation of its own, made with the channel.
-    pub struct Wait {
-        entry: MaybeUninit<spdk_bdev_io_wait_entry>,
-        channel: Cell<*const Channel>,
-        armed: Cell<bool>,
-    }
-
-    impl Wait {
-        /// A place for this channel, not in the queue yet.
-        pub fn new(channel: &Channel) -> *mut Self {
-            Box::into_raw(Box::new(Self {
-                entry: MaybeUninit::zeroed(),
-                channel: Cell::new(channel),
-                armed: Cell::new(false),
-            }))
-        }
-
-        /// Whether it is in the queue.
-        pub fn is_armed(&self) -> bool {
-            self.armed.get()
-        }
-
-        /// Joins the queue, if it is not in it. It stays out where the bdev layer has memory after all; the poller sees
-        /// to that.
-        ///
-        /// # Safety
-        /// `this` is from [`Wait::new`] and not given up; the leg is open on this thread.
-        pub unsafe fn arm(this: *mut Self, leg: &ChannelLeg) {
-            // SAFETY: as the caller promises. The entry stays in place until fire().
-            unsafe {
-                if !(*this).armed.get() {
-                    let entry = (*this).entry.as_mut_ptr();
-                    let rc = mirror_shim_wait(entry, leg.desc(), leg.io_channel(), Some(fire), this.cast());
-                    (*this).armed.set(rc == 0);
-                }
-            }
-        }
-
-        /// The channel closes. Freed now, or when the queue lets go of it.
-        ///
-        /// # Safety
-        /// `this` is from [`Wait::new`]; it is not used again.
-        pub unsafe fn give_up(this: *mut Self) {
-            // SAFETY: as the caller promises.
-            unsafe {
-                (*this).channel.set(ptr::null());
-                if !(*this).armed.get() {
-                    drop(Box::from_raw(this));
-                }
-            }
-        }
-    }
-
-    /// The bdev layer has memory.
-    ///
-    /// # Safety
-    /// SPDK calls it on the channel's thread with what arm() gave, which is out of the queue now.
-    unsafe extern "C" fn fire(arg: *mut c_void) {
-        let this = arg.cast::<Wait>();
-        // SAFETY: as promised; while armed it is freed nowhere else.
-        unsafe {
-            (*this).armed.set(false);
-            match (*this).channel.get().as_ref() {
-                Some(channel) => channel.pump(),
-                None => drop(Box::from_raw(this)),
-            }
-        }
-    }
-}

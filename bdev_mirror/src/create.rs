@@ -2,7 +2,7 @@
 
 use crate::leg::{Leg, slots};
 use crate::log::Level;
-use crate::mirror::{Capable, Mirror, Phase};
+use crate::mirror::{Capabilities, Mirror, Phase};
 use crate::{channel, io, log, registry, removal, report, text};
 use mirror_engine::geometry::{TooSmall, mirror_blocks};
 use mirror_rpc::{CreateParams, CreateReply, Durability, LegReply, RpcError, UnmapMode, Wording, quote};
@@ -30,7 +30,7 @@ pub fn create(mut params: CreateParams) -> Result<CreateReply, RpcError> {
         // What a replay of the configuration has to arrive at, whatever legs it finds.
         params.size_mb = Some(num_blocks * block_bytes / MIB);
     }
-    let capable = Capable::of(&legs, params.unmap == UnmapMode::Pass);
+    let capable = Capabilities::of(&legs, params.unmap == UnmapMode::Pass);
     let mirror = Arc::new(Mirror::new(params, num_blocks, legs, capable));
     register(&mirror)?;
     mirror.note(Level::Notice, &format!("created with {} legs of {num_blocks} blocks", mirror.legs.len()));
@@ -124,8 +124,8 @@ fn register(mirror: &Arc<Mirror>) -> Result<(), RpcError> {
     let ops = mirror_shim_bdev_ops {
         destruct: Some(removal::destruct),
         submit_request: Some(io::submit_request),
-        io_type_supported: Some(io_type_supported),
-        get_io_channel: Some(removal::get_io_channel),
+        io_type_supported: Some(io::io_type_supported),
+        get_io_channel: Some(channel::get_io_channel),
         dump_info_json: Some(report::dump_info_json),
         write_config_json: Some(report::write_config_json),
     };
@@ -172,23 +172,6 @@ fn register(mirror: &Arc<Mirror>) -> Result<(), RpcError> {
         });
     }
     Ok(())
-}
-
-/// # Safety
-/// SPDK passes the context of a bdev of ours.
-unsafe extern "C" fn io_type_supported(_: *mut std::ffi::c_void, io_type: spdk_bdev_io_type) -> bool {
-    // Each of these works on any legs: what a leg lacks is done another way, see io::child and io::abort. The rest is
-    // the bdev layer's to emulate.
-    matches!(
-        io_type,
-        SPDK_BDEV_IO_TYPE_READ
-            | SPDK_BDEV_IO_TYPE_WRITE
-            | SPDK_BDEV_IO_TYPE_UNMAP
-            | SPDK_BDEV_IO_TYPE_WRITE_ZEROES
-            | SPDK_BDEV_IO_TYPE_FLUSH
-            | SPDK_BDEV_IO_TYPE_RESET
-            | SPDK_BDEV_IO_TYPE_ABORT
-    )
 }
 
 fn reply(mirror: &Mirror) -> CreateReply {

@@ -1,6 +1,7 @@
 //! A leg: a base bdev, open and claimed.
 
 use crate::durability::{self, Flushing};
+use crate::format::Format;
 use crate::removal;
 use crate::text;
 use mirror_engine::Slot;
@@ -12,57 +13,25 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use uuid::Uuid;
 
-/// What the legs of a mirror have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format {
-    pub block_bytes: u32,
-    pub metadata_bytes: u32,
-    pub metadata_interleaved: bool,
-    pub dif_type: u32,
-    pub dif_pi_format: u32,
-    pub dif_is_head_of_metadata: bool,
-    pub write_unit_blocks: u32,
-    pub split_on_write_unit: bool,
-}
-
-impl Format {
-    /// The first difference to another format: what, ours, theirs.
-    pub fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let fields = [
-            ("block size", self.block_bytes, other.block_bytes),
-            ("metadata size", self.metadata_bytes, other.metadata_bytes),
-            ("interleaving of metadata", self.metadata_interleaved.into(), other.metadata_interleaved.into()),
-            ("protection information type", self.dif_type, other.dif_type),
-            ("protection information format", self.dif_pi_format, other.dif_pi_format),
-            (
-                "place of the protection information",
-                self.dif_is_head_of_metadata.into(),
-                other.dif_is_head_of_metadata.into(),
-            ),
-            ("write unit in blocks", self.write_unit_blocks, other.write_unit_blocks),
-            ("splitting by write units", self.split_on_write_unit.into(), other.split_on_write_unit.into()),
-        ];
-        fields
-            .into_iter()
-            .find(|(_, ours, theirs)| ours != theirs)
-            .map(|(what, ours, theirs)| (what, ours.to_string(), theirs.to_string()))
-    }
-}
-
-/// Errors of a leg, counted by whichever thread meets them.
+/// Children of a leg that failed, counted by whichever thread meets them.
 #[derive(Default)]
 pub struct Errors {
     pub read: AtomicU64,
+    /// Writes, unmaps and write-zeroes.
     pub write: AtomicU64,
     pub flush: AtomicU64,
 }
 
 /// A base bdev that belongs to a mirror. Opened, claimed and closed on the app thread.
 pub struct Leg {
+    /// Name of the base bdev.
     pub name: String,
+    /// Uuid of the base bdev; nil where it has none.
     pub uuid: Uuid,
+    /// Size of the base bdev in blocks, when it was opened.
     pub blocks: u64,
     pub format: Format,
+    /// How what it acknowledged becomes durable.
     pub flushing: Flushing,
     pub errors: Errors,
     bdev: *mut spdk_bdev,
@@ -90,7 +59,7 @@ impl Leg {
             name: name.to_owned(),
             uuid: Uuid::from_bytes(view.uuid),
             blocks: view.blockcnt,
-            format: format_of(&view),
+            format: Format::of(&view),
             flushing,
             errors: Errors::default(),
             bdev,
@@ -126,6 +95,12 @@ impl Leg {
         }
     }
 
+    /// Its descriptor; for channels, which exist only while it is open.
+    pub fn desc(&self) -> *mut spdk_bdev_desc {
+        self.desc
+    }
+
+    /// Its bdev; valid while it is open, to be compared afterwards.
     pub fn bdev(&self) -> *mut spdk_bdev {
         self.bdev
     }
@@ -153,61 +128,6 @@ impl Leg {
 impl Drop for Leg {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// A leg as one channel sees it.
-pub struct ChannelLeg {
-    desc: *mut spdk_bdev_desc,
-    io_channel: *mut spdk_io_channel,
-    outstanding: std::cell::Cell<u32>,
-}
-
-impl ChannelLeg {
-    /// A slot without a leg.
-    pub fn none() -> Self {
-        Self { desc: ptr::null_mut(), io_channel: ptr::null_mut(), outstanding: 0.into() }
-    }
-
-    /// The leg on the calling thread; `None` if SPDK has no channel for it.
-    pub fn open(leg: &Leg) -> Option<Self> {
-        // SAFETY: a mirror's legs stay open as long as its io_device is registered, and channels are made only then.
-        let io_channel = unsafe { spdk_bdev_get_io_channel(leg.desc) };
-        (!io_channel.is_null()).then_some(Self { desc: leg.desc, io_channel, outstanding: 0.into() })
-    }
-
-    pub fn close(&mut self) {
-        if !self.io_channel.is_null() {
-            // SAFETY: got by open() on this thread, put once.
-            unsafe { spdk_put_io_channel(self.io_channel) };
-            self.io_channel = ptr::null_mut();
-        }
-    }
-
-    #[inline]
-    pub fn desc(&self) -> *mut spdk_bdev_desc {
-        self.desc
-    }
-
-    #[inline]
-    pub fn io_channel(&self) -> *mut spdk_io_channel {
-        self.io_channel
-    }
-
-    /// Children in flight on this channel.
-    #[inline]
-    pub fn outstanding(&self) -> u32 {
-        self.outstanding.get()
-    }
-
-    #[inline]
-    pub fn child_sent(&self) {
-        self.outstanding.set(self.outstanding.get() + 1);
-    }
-
-    #[inline]
-    pub fn child_ended(&self) {
-        self.outstanding.set(self.outstanding.get() - 1);
     }
 }
 
@@ -255,19 +175,6 @@ fn find(name: &str) -> Result<(*mut spdk_bdev, mirror_shim_bdev_view), RpcError>
     Ok((bdev, view))
 }
 
-fn format_of(view: &mirror_shim_bdev_view) -> Format {
-    Format {
-        block_bytes: view.blocklen,
-        metadata_bytes: view.md_len,
-        metadata_interleaved: view.md_len > 0 && view.md_interleave,
-        dif_type: if view.md_len > 0 { view.dif_type } else { 0 },
-        dif_pi_format: if view.md_len > 0 { view.dif_pi_format } else { 0 },
-        dif_is_head_of_metadata: view.md_len > 0 && view.dif_type != 0 && view.dif_is_head_of_md,
-        write_unit_blocks: view.write_unit_size.max(1),
-        split_on_write_unit: view.split_on_write_unit,
-    }
-}
-
 fn c_name(name: &str) -> Result<CString, RpcError> {
     CString::new(name).map_err(|_| RpcError::invalid(format!("base_bdev {}: a name has no NUL in it", quote(name))))
 }
@@ -292,7 +199,9 @@ unsafe extern "C" fn event(event: spdk_bdev_event_type, bdev: *mut spdk_bdev, _:
     }
 }
 
-/// The leg's slot; slots are counted from 0 in the order of `base_bdevs`.
+const _: () = assert!(mirror_engine::MAX_LEGS == mirror_rpc::BASE_BDEVS_MAX);
+
+/// The legs with their slots, which are counted from 0 in the order of `base_bdevs`.
 pub fn slots(legs: &[Leg]) -> impl Iterator<Item = (Slot, &Leg)> {
     legs.iter().enumerate().filter_map(|(index, leg)| Some((Slot::new(index)?, leg)))
 }

@@ -8,8 +8,11 @@
 
 mod app_thread;
 mod channel;
+mod channel_leg;
 mod create;
+mod deletion;
 mod durability;
+mod format;
 mod io;
 mod leg;
 mod log;
@@ -21,6 +24,7 @@ mod report;
 mod request;
 mod rpc;
 mod text;
+mod wait;
 
 #[cfg(feature = "link-static")]
 mod target;

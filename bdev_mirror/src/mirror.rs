@@ -11,8 +11,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-/// What the legs can do; slots that are not in a set need something else or nothing.
-pub struct Capable {
+/// Which legs can do what; slots that are not in a set need something else or nothing.
+pub struct Capabilities {
     /// Has to be flushed.
     pub flush: LegMask,
     /// Is flushed by an NVMe command.
@@ -23,7 +23,7 @@ pub struct Capable {
     pub abort: LegMask,
 }
 
-impl Capable {
+impl Capabilities {
     /// Asks every leg. On the app thread: the releases differ in where they allow the question.
     pub fn of(legs: &[Leg], pass_unmap: bool) -> Self {
         let which = |can: &dyn Fn(&Leg) -> bool| {
@@ -52,7 +52,7 @@ pub enum Phase {
     Offline,
 }
 
-/// What changes in the control path, on the app thread.
+/// What changes in the control path, on the app thread (and the last event, which any thread may write).
 pub struct Control {
     pub phase: Phase,
     /// Calls to answer when it is gone.
@@ -65,9 +65,11 @@ pub struct Control {
 pub struct Mirror {
     /// As created, with the uuid and the size it got.
     pub params: CreateParams,
+    /// Size of the mirror, and of what it uses of each leg.
     pub num_blocks: u64,
+    /// By slot; open until the io_device was unregistered.
     pub legs: Vec<Leg>,
-    pub capable: Capable,
+    pub capable: Capabilities,
     published: PublishedLegSet,
     bdev: AtomicPtr<spdk_bdev>,
     control: Mutex<Control>,
@@ -78,7 +80,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    pub fn new(params: CreateParams, num_blocks: u64, legs: Vec<Leg>, capable: Capable) -> Self {
+    pub fn new(params: CreateParams, num_blocks: u64, legs: Vec<Leg>, capable: Capabilities) -> Self {
         let all = LegMask::first(legs.len());
         Self {
             params,
@@ -143,10 +145,10 @@ impl Mirror {
     }
 
     /// An I/O ended differently on the legs. Said once; true for the rest of this mirror's life.
-    pub fn legs_may_differ(&self, kind: Kind) {
+    pub fn mark_diverged(&self, kind: Kind) {
         if !self.diverged.swap(true, Ordering::AcqRel) {
             let event =
-                format!("a {kind:?} failed on some or all legs or was cut short: the legs may differ in its range");
+                format!("a {kind} failed on some or all legs or was cut short: the legs may differ in its range");
             self.note(Level::Error, &event);
         }
     }
@@ -161,7 +163,7 @@ impl Mirror {
             let advice = "raise bdev_io_pool_size (bdev_set_options)";
             self.note(
                 Level::Warning,
-                &format!("an I/O was failed for want of spdk_bdev_ios with nothing in flight; {advice}"),
+                &format!("an I/O that waited for a spdk_bdev_io was failed, no progress for 5 s; {advice}"),
             );
         }
     }

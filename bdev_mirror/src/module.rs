@@ -1,6 +1,6 @@
 //! The module's entry: registered before `main` runs, as SPDK's own modules are.
 
-use crate::{app_thread, io, registry, rpc};
+use crate::{app_thread, io, registry, report, rpc};
 use spdk_sys::*;
 use std::ffi::c_int;
 
@@ -20,6 +20,7 @@ extern "C" fn register() {
         name: c"mirror".as_ptr(),
         init: Some(init),
         fini: Some(fini),
+        config_json: Some(report::config_json),
         io_ctx_size: Some(io::io_ctx_size),
     };
     // SAFETY: the shim copies the table; the name is static.

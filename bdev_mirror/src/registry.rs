@@ -2,6 +2,7 @@
 
 use crate::mirror::{Mirror, Phase};
 use mirror_rpc::{RpcError, Wording, quote};
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,16 +13,24 @@ fn lock() -> MutexGuard<'static, Vec<Arc<Mirror>>> {
     MIRRORS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Lists a mirror, and keeps it alive from now on.
 pub fn add(mirror: &Arc<Mirror>) {
     lock().push(Arc::clone(mirror));
 }
 
+/// Forgets a mirror; the registry's reference to it ends.
 pub fn remove(mirror: &Mirror) {
     // Dropped after the lock: the last reference closes legs.
     let removed: Vec<_> = lock().extract_if(.., |other| ptr::eq(Arc::as_ptr(other), mirror)).collect();
     drop(removed);
 }
 
+/// The mirror at this address, if it is one of ours.
+pub fn at(address: *const c_void) -> Option<Arc<Mirror>> {
+    lock().iter().find(|mirror| ptr::eq(Arc::as_ptr(mirror).cast(), address)).cloned()
+}
+
+/// All of them; a copy, since whoever goes through them calls SPDK.
 pub fn all() -> Vec<Arc<Mirror>> {
     lock().clone()
 }

@@ -7,97 +7,12 @@ use crate::app_thread;
 use crate::log::{self, Level};
 use crate::mirror::{Mirror, Phase};
 use crate::registry;
-use crate::request::Request;
 use mirror_engine::LegSet;
-use mirror_rpc::{RpcError, Wording, quote};
 use spdk_sys::*;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// A call that wants a mirror gone. Legs are left as they are: with `log_type: core` nothing of ours is on them.
-pub struct Deletion {
-    pub name: String,
-    /// Also while somebody has it open: they are told to let go, and waited for.
-    pub force: bool,
-    pub request: Request,
-    /// Waited for other modules' examination, which looks like a user.
-    examined: bool,
-}
-
-impl Deletion {
-    pub fn new(name: String, force: bool, request: Request) -> Self {
-        Self { name, force, request, examined: false }
-    }
-
-    /// Deletes the mirror and answers when it is gone.
-    pub fn run(self) {
-        let mirror = match registry::expect(&self.name) {
-            Ok(mirror) => mirror,
-            Err(error) => return self.request.answer::<bool>(Err(error)),
-        };
-        let phase = mirror.phase();
-        match phase {
-            Phase::GoingAway => return self.request.answer::<bool>(Err(going_already(&self.name))),
-            Phase::Offline => {
-                registry::remove(&mirror);
-                return self.request.answer(Ok(true));
-            }
-            // SAFETY: the bdev is registered while the mirror is online.
-            Phase::Online if !self.force && unsafe { mirror_shim_bdev_is_open(mirror.bdev()) } => {
-                return self.wait_or_refuse();
-            }
-            Phase::Online | Phase::GoingOffline => {
-                let mut control = mirror.control();
-                control.phase = Phase::GoingAway;
-                control.waiting.push(self.request);
-            }
-        }
-        if phase == Phase::Online {
-            // SAFETY: the bdev is registered while the mirror is online; this is the app thread.
-            unsafe { spdk_bdev_unregister(mirror.bdev(), None, ptr::null_mut()) };
-        }
-    }
-
-    /// It is open: by a user, or on newer releases by the bdev layer itself until all modules have examined it.
-    fn wait_or_refuse(mut self) {
-        if !self.examined {
-            self.examined = true;
-            let waiting = Box::into_raw(Box::new(self));
-            // SAFETY: examined() takes the box back, unless the call is refused, which it says now.
-            let rc = unsafe { mirror_shim_wait_for_examine(Some(examined), waiting.cast()) };
-            if rc == 0 {
-                return;
-            }
-            // SAFETY: made above, refused.
-            self = *unsafe { Box::from_raw(waiting) };
-        }
-        self.request.answer::<bool>(Err(RpcError::busy(Wording {
-            subject: &format!("name {}", quote(&self.name)),
-            wrong: "open",
-            expected: "a mirror that nobody uses",
-            found: "open descriptors",
-            advice: "remove its users first (an NVMe-oF namespace, a bdev on top), or delete it with force",
-        })));
-    }
-}
-
-/// # Safety
-/// SPDK passes what [`Deletion::wait_or_refuse`] gave, once, on the app thread.
-unsafe extern "C" fn examined(ctx: *mut c_void) {
-    // SAFETY: as promised.
-    unsafe { Box::from_raw(ctx.cast::<Deletion>()) }.run();
-}
-
-fn going_already(name: &str) -> RpcError {
-    RpcError::busy(Wording {
-        subject: &format!("name {}", quote(name)),
-        wrong: "being deleted already",
-        advice: "wait for the first call's answer",
-        ..Wording::default()
-    })
-}
 
 /// A base bdev is being removed (SPDK's event, on the app thread): its mirror stops serving and goes offline.
 pub fn leg_removed(bdev: *mut spdk_bdev) {
@@ -156,15 +71,14 @@ pub fn destroy_pending() {
 /// No channel is left.
 ///
 /// # Safety
-/// SPDK calls it on the app thread, with the mirror.
+/// SPDK calls it on the app thread, with the mirror's address.
 unsafe extern "C" fn closed(io_device: *mut c_void) {
-    // SAFETY: the io_device is the mirror's address; the registry keeps it until finish().
-    let mirror = unsafe { &*io_device.cast::<Mirror>() };
+    let Some(mirror) = registry::at(io_device) else { return };
     mirror.legs.iter().for_each(crate::leg::Leg::close);
     let bdev = mirror.bdev();
     // SAFETY: destruct() promised this; the bdev layer does not look at the bdev afterwards.
     unsafe { spdk_bdev_destruct_done(bdev, 0) };
-    finish(mirror);
+    finish(&mirror);
 }
 
 /// A registration that failed when the bdev was registered already: the bdev layer will call destruct().
@@ -184,12 +98,13 @@ pub fn unregistered(mirror: &Arc<Mirror>) {
 /// # Safety
 /// As [`closed`].
 unsafe extern "C" fn never_registered(io_device: *mut c_void) {
-    // SAFETY: as there.
-    finish(unsafe { &*io_device.cast::<Mirror>() });
+    if let Some(mirror) = registry::at(io_device) {
+        finish(&mirror);
+    }
 }
 
-/// Frees the bdev and either forgets the mirror or leaves it listed.
-fn finish(mirror: &Mirror) {
+/// Frees the bdev and either forgets the mirror or leaves it listed. The caller's reference is the last one to go.
+fn finish(mirror: &Arc<Mirror>) {
     let bdev = mirror.bdev();
     mirror.set_bdev(ptr::null_mut());
     // SAFETY: made by mirror_shim_bdev_new() and out of SPDK's hands.
@@ -207,15 +122,6 @@ fn finish(mirror: &Mirror) {
     for request in waiting {
         request.answer(Ok(true));
     }
-}
-
-/// A channel for the calling thread (`spdk_bdev_fn_table.get_io_channel`); null without memory.
-///
-/// # Safety
-/// The bdev layer passes the context of a registered bdev of ours.
-pub unsafe extern "C" fn get_io_channel(ctx: *mut c_void) -> *mut spdk_io_channel {
-    // SAFETY: the context is the io_device's address too.
-    unsafe { spdk_get_io_channel(ctx) }
 }
 
 fn device(mirror: &Arc<Mirror>) -> *mut c_void {

@@ -3,6 +3,7 @@
 use crate::leg::{Leg, slots};
 use crate::log::{self, Level};
 use crate::mirror::{Mirror, Phase};
+use crate::registry;
 use mirror_engine::health::{self, judge};
 use mirror_rpc::{Health, InitialSync, LegErrors, LegInfo, LegState, LogType, MirrorInfo, ReadPolicy, State};
 use spdk_sys::*;
@@ -50,7 +51,7 @@ fn leg_info(mirror: &Mirror, slot: usize, leg: &Leg) -> LegInfo {
     let (state, reason) = if leg.is_gone() {
         (LegState::Missing, Some("its base bdev was removed".to_owned()))
     } else if mirror.has_diverged() {
-        (LegState::Inconsistent, Some("a write ended differently on the legs".to_owned()))
+        (LegState::Inconsistent, Some("a write or flush failed or was cut short; the legs may differ".to_owned()))
     } else {
         (LegState::InSync, None)
     };
@@ -86,6 +87,25 @@ pub unsafe extern "C" fn dump_info_json(ctx: *mut c_void, w: *mut spdk_json_writ
     0
 }
 
+/// The module's part of `save_config`: nothing, since each bdev writes its own. Mirrors without one are named in the log.
+///
+/// # Safety
+/// SPDK calls it on the app thread.
+pub unsafe extern "C" fn config_json(_: *mut spdk_json_write_ctx) -> c_int {
+    for mirror in registry::all().iter().filter(|mirror| mirror.phase() != Phase::Online) {
+        left_out(mirror, "it is offline");
+    }
+    0
+}
+
+fn left_out(mirror: &Mirror, why: &str) {
+    let advice = "make its legs equal and create it anew";
+    log::write(
+        Level::Error,
+        &format!("mirror '{}': left out of the saved configuration: {why}; {advice}", mirror.name()),
+    );
+}
+
 /// The call that makes this mirror again, for `save_config`. A mirror whose legs may differ is left out: made again with
 /// `initial_sync: none` it would look as if they were equal.
 ///
@@ -94,15 +114,11 @@ pub unsafe extern "C" fn dump_info_json(ctx: *mut c_void, w: *mut spdk_json_writ
 pub unsafe extern "C" fn write_config_json(bdev: *mut spdk_bdev, w: *mut spdk_json_write_ctx) {
     // SAFETY: the bdev's context is the mirror, alive while its bdev is registered.
     let mirror = unsafe { &*mirror_shim_bdev_ctx(bdev).cast::<Mirror>() };
-    if mirror.has_diverged() || mirror.phase() != Phase::Online {
-        log::write(
-            Level::Error,
-            &format!(
-                "mirror '{}': left out of the saved configuration, its legs may differ; make them equal and create it anew",
-                mirror.name()
-            ),
-        );
+    if mirror.phase() != Phase::Online {
         return;
+    }
+    if mirror.has_diverged() {
+        return left_out(mirror, "its legs may differ");
     }
     let Ok(text) = serde_json::to_string(&mirror_rpc::config_call(&mirror.params)) else { return };
     // SAFETY: SPDK's writer has an array open; the shim copies the text.

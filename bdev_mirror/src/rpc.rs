@@ -1,6 +1,6 @@
 //! The JSON-RPC methods. Parameters are checked by `mirror_rpc`; each method runs on the app thread.
 
-use crate::removal::Deletion;
+use crate::deletion::Deletion;
 use crate::request::Request;
 use crate::{create, registry, report, text};
 use mirror_rpc::{CreateParams, DeleteParams, GetBdevsParams, MirrorInfo, RpcError, StopParams};
@@ -36,6 +36,7 @@ unsafe extern "C" fn delete_method(request: *mut spdk_jsonrpc_request, params: *
     // SAFETY: as promised.
     let (request, params) = unsafe { take(request, params) };
     match params.and_then(|text| DeleteParams::parse(&text)) {
+        // `wipe` has nothing to do: with log_type core nothing of ours is on the legs.
         Ok(params) => Deletion::new(params.name, params.force, request).run(),
         Err(error) => request.answer::<bool>(Err(error)),
     }

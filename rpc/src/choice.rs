@@ -12,10 +12,7 @@ pub trait Choice: Copy + PartialEq + 'static {
 
     /// The word for this value, as callers write it.
     fn as_str(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, value)| *value == Some(self))
-            .map_or("", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, value)| *value == Some(self)).map_or("", |(word, _)| word)
     }
 }
 
@@ -44,11 +41,8 @@ pub enum LogType {
 }
 
 impl Choice for LogType {
-    const WORDS: &'static [(&'static str, Option<Self>)] = &[
-        ("internal", None),
-        ("core", Some(Self::Core)),
-        ("disk", None),
-    ];
+    const WORDS: &'static [(&'static str, Option<Self>)] =
+        &[("internal", None), ("core", Some(Self::Core)), ("disk", None)];
 }
 
 /// What a new mirror's legs hold.

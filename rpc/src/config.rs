@@ -25,9 +25,6 @@ pub fn config_call(p: &CreateParams) -> Value {
     }
     params.insert("data_offset_kb".to_owned(), json!(0));
     params.insert("unmap".to_owned(), json!(p.unmap.as_str()));
-    params.insert(
-        "require_durable_legs".to_owned(),
-        json!(p.require_durable_legs),
-    );
+    params.insert("require_durable_legs".to_owned(), json!(p.require_durable_legs));
     json!({"method": CREATE.name, "params": params})
 }

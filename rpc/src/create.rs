@@ -4,9 +4,7 @@ use uuid::Uuid;
 
 use crate::method::CREATE;
 use crate::object::Object;
-use crate::{
-    Choice, InitialSync, LogType, ReadPolicy, RpcError, UnmapMode, Wording, bdev_name, quote,
-};
+use crate::{Choice, InitialSync, LogType, ReadPolicy, RpcError, UnmapMode, Wording, bdev_name, quote};
 
 /// Most legs of a mirror.
 pub const BASE_BDEVS_MAX: usize = 16;
@@ -120,11 +118,7 @@ fn uuid(object: &Object) -> Result<Option<Uuid>, RpcError> {
         Ok(uuid) if hyphenated && !uuid.is_nil() => Ok(Some(uuid)),
         other => Err(RpcError::invalid(Wording {
             subject: "uuid",
-            wrong: if hyphenated && other.is_ok() {
-                "all zeros"
-            } else {
-                "not a UUID"
-            },
+            wrong: if hyphenated && other.is_ok() { "all zeros" } else { "not a UUID" },
             expected: "8-4-4-4-12 hexadecimal digits, not all zero",
             found: &quote(text),
             advice: "leave it out for a new one",

@@ -16,10 +16,7 @@ pub struct RpcError {
 impl RpcError {
     /// Any errno that has no constructor of its own; the sign does not matter.
     pub fn new(errno: i32, message: impl Into<String>) -> Self {
-        Self {
-            errno: errno.saturating_abs(),
-            message: message.into(),
-        }
+        Self { errno: errno.saturating_abs(), message: message.into() }
     }
 
     /// `EINVAL`: a parameter is missing, unknown, repeated, mistyped, out of range or unavailable.

@@ -17,10 +17,7 @@ impl GetBdevsParams {
     /// Reads the text of a call's `params`.
     pub fn parse(json: &str) -> Result<Self, RpcError> {
         let object = Object::parse(&GET_BDEVS, json)?;
-        Ok(Self {
-            name: object.bdev_name("name")?.map(str::to_owned),
-            category: object.choice("category")?,
-        })
+        Ok(Self { name: object.bdev_name("name")?.map(str::to_owned), category: object.choice("category")? })
     }
 }
 

@@ -10,15 +10,7 @@
 //! `docs/jsonrpc.md` and the plugin for SPDK's `rpc.py` to it.
 #![forbid(unsafe_code)]
 // A bad call must never end the target.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 
 mod bdev_name;
 mod choice;

@@ -39,17 +39,8 @@ pub(crate) const CREATE: Method = Method {
     summary: "Create a mirror of 1 to 16 base bdevs",
     params: &[
         required("name", "string", "Name of the mirror bdev"),
-        required(
-            "base_bdevs",
-            "array of strings",
-            "Names of the base bdevs, 1 to 16 of them",
-        ),
-        optional(
-            "uuid",
-            "string",
-            "a new one",
-            "UUID of the mirror bdev, 8-4-4-4-12 hexadecimal digits",
-        ),
+        required("base_bdevs", "array of strings", "Names of the base bdevs, 1 to 16 of them"),
+        optional("uuid", "string", "a new one", "UUID of the mirror bdev, 8-4-4-4-12 hexadecimal digits"),
         optional(
             "log_type",
             "string",
@@ -74,12 +65,7 @@ pub(crate) const CREATE: Method = Method {
             "least_outstanding",
             "Which leg a read goes to: least_outstanding; first, round_robin and preferred come later",
         ),
-        optional(
-            "data_offset_kb",
-            "integer",
-            "0",
-            "Where the data begins on each leg, in KiB: 0; more comes later",
-        ),
+        optional("data_offset_kb", "integer", "0", "Where the data begins on each leg, in KiB: 0; more comes later"),
         optional(
             "unmap",
             "string",
@@ -106,12 +92,7 @@ pub(crate) const DELETE: Method = Method {
             "true",
             "Remove the superblocks too, or the next examine brings it back (log_type core has none)",
         ),
-        optional(
-            "force",
-            "boolean",
-            "false",
-            "Delete it even while it is open",
-        ),
+        optional("force", "boolean", "false", "Delete it even while it is open"),
     ],
 };
 
@@ -126,12 +107,7 @@ pub(crate) const GET_BDEVS: Method = Method {
     summary: "List mirrors and their legs",
     params: &[
         optional("name", "string", "every mirror", "Name of one mirror bdev"),
-        optional(
-            "category",
-            "string",
-            "all",
-            "Mirrors in which state: all, online, configuring or offline",
-        ),
+        optional("category", "string", "all", "Mirrors in which state: all, online, configuring or offline"),
     ],
 };
 
@@ -169,24 +145,9 @@ pub const LATER_CREATE_OPTIONS: &[&str] = &[
 ];
 
 const fn required(name: &'static str, kind: &'static str, help: &'static str) -> Param {
-    Param {
-        name,
-        kind,
-        default: None,
-        help,
-    }
+    Param { name, kind, default: None, help }
 }
 
-const fn optional(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Param {
-    Param {
-        name,
-        kind,
-        default: Some(default),
-        help,
-    }
+const fn optional(name: &'static str, kind: &'static str, default: &'static str, help: &'static str) -> Param {
+    Param { name, kind, default: Some(default), help }
 }

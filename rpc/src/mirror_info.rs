@@ -38,7 +38,7 @@ pub struct MirrorInfo {
     pub num_blocks: u64,
     /// The last thing that happened to it, in a sentence.
     pub last_event: Option<String>,
-    /// I/Os failed because no leg had memory for them and nothing in flight would free some.
+    /// I/Os failed after 5 s in which they waited for memory and nothing progressed.
     pub nomem_failed_ios: u64,
     /// The legs, one a slot.
     pub base_bdevs_list: Vec<LegInfo>,

@@ -1,10 +1,7 @@
 //! "Did you mean": the known name closest to a mistyped one.
 
 /// The candidate within a third of its length in edits (at least one), if there is one.
-pub(crate) fn nearest<'a>(
-    typed: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase().replace('-', "_");
     candidates
         // A text much longer than any name is not a typo; this also bounds the work.

@@ -36,11 +36,7 @@ impl Object {
             if method.param(name).is_none() {
                 return Err(not_a_parameter(method, name));
             }
-            if entries
-                .iter()
-                .take(index)
-                .any(|(earlier, _)| earlier == name)
-            {
+            if entries.iter().take(index).any(|(earlier, _)| earlier == name) {
                 return Err(RpcError::invalid(Wording {
                     subject: name,
                     wrong: "given more than once",
@@ -116,22 +112,14 @@ impl Object {
     }
 
     /// An integer in a range.
-    pub(crate) fn integer(
-        &self,
-        name: &str,
-        range: RangeInclusive<u64>,
-    ) -> Result<Option<u64>, RpcError> {
+    pub(crate) fn integer(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, RpcError> {
         let value = match self.get(name) {
             None => return Ok(None),
             Some(value @ Value::Number(_)) => value,
             Some(other) => return Err(wrong_type(name, "an integer", other)),
         };
         // JSON integers beyond 64 bits arrive as floats too: those are out of range.
-        if value.is_f64()
-            && value
-                .as_f64()
-                .is_some_and(|float| float.abs() < INTEGER_LIMIT)
-        {
+        if value.is_f64() && value.as_f64().is_some_and(|float| float.abs() < INTEGER_LIMIT) {
             return Err(wrong_type(name, "an integer", value));
         }
         match value.as_u64() {
@@ -155,12 +143,7 @@ impl Object {
         if let Some((_, Some(value))) = known {
             return Ok(*value);
         }
-        let available = one_of(
-            T::WORDS
-                .iter()
-                .filter(|(_, v)| v.is_some())
-                .map(|(w, _)| *w),
-        );
+        let available = one_of(T::WORDS.iter().filter(|(_, v)| v.is_some()).map(|(w, _)| *w));
         let wrong = match (known, given) {
             (Some(_), Some(_)) => format!("'{word}' is not yet available in this version"),
             (Some(_), None) => {
@@ -235,11 +218,7 @@ fn unreadable(method: &Method, json: &str, error: &serde_json::Error) -> RpcErro
 
 /// A name that the method does not know, or not yet.
 fn not_a_parameter(method: &Method, name: &str) -> RpcError {
-    let later: &[&str] = if method.name == crate::method::CREATE.name {
-        LATER_CREATE_OPTIONS
-    } else {
-        &[]
-    };
+    let later: &[&str] = if method.name == crate::method::CREATE.name { LATER_CREATE_OPTIONS } else { &[] };
     if later.contains(&name) {
         return RpcError::invalid(Wording {
             subject: name,
@@ -263,13 +242,7 @@ fn not_a_parameter(method: &Method, name: &str) -> RpcError {
 }
 
 fn wrong_type(subject: &str, expected: &str, found: &Value) -> RpcError {
-    RpcError::invalid(Wording {
-        subject,
-        wrong: "wrong type",
-        expected,
-        found: &describe(found),
-        advice: "",
-    })
+    RpcError::invalid(Wording { subject, wrong: "wrong type", expected, found: &describe(found), advice: "" })
 }
 
 fn names(method: &Method) -> impl Iterator<Item = &'static str> + use<> {

@@ -16,8 +16,6 @@ impl StopParams {
     pub fn parse(json: &str) -> Result<Self, RpcError> {
         let object = Object::parse(&STOP, json)?;
         let name = object.required("name", object.bdev_name("name")?)?;
-        Ok(Self {
-            name: name.to_owned(),
-        })
+        Ok(Self { name: name.to_owned() })
     }
 }

@@ -90,11 +90,7 @@ mod tests {
 
     #[test]
     fn empty_parts_are_left_out() {
-        let wording = Wording {
-            subject: "name",
-            wrong: "missing",
-            ..Wording::default()
-        };
+        let wording = Wording { subject: "name", wrong: "missing", ..Wording::default() };
         assert_eq!(wording.to_string(), "name: missing");
     }
 }

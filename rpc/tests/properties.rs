@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mirror_rpc::{
-    BASE_BDEVS_MAX, BDEV_NAME_BYTES_MAX, CreateParams, DeleteParams, GetBdevsParams, RpcError,
-    SIZE_MB_MAX, StopParams, UnmapMode, config_call,
+    BASE_BDEVS_MAX, BDEV_NAME_BYTES_MAX, CreateParams, DeleteParams, GetBdevsParams, RpcError, SIZE_MB_MAX, StopParams,
+    UnmapMode, config_call,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -106,10 +106,7 @@ enum Mutation {
 }
 
 fn mutation() -> impl Strategy<Value = Mutation> {
-    let sharp = prop_oneof![
-        select(r#"{}[]":,\0-.eEu null"#.chars().collect::<Vec<_>>()),
-        any::<char>()
-    ];
+    let sharp = prop_oneof![select(r#"{}[]":,\0-.eEu null"#.chars().collect::<Vec<_>>()), any::<char>()];
     let at = any::<Index>;
     prop_oneof![
         at().prop_map(Mutation::Delete),

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mirror_rpc::{
-    CreateParams, DeleteParams, GetBdevsParams, LATER_CREATE_OPTIONS, METHODS, Method, Param,
-    RpcError, StopParams,
+    CreateParams, DeleteParams, GetBdevsParams, LATER_CREATE_OPTIONS, METHODS, Method, Param, RpcError, StopParams,
 };
 
 fn crate_dir() -> PathBuf {
@@ -30,9 +29,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// What stands between `from` and `to`, both searched in order.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
-    let (_, rest) = text
-        .split_once(from)
-        .unwrap_or_else(|| panic!("no {from:?} in the text"));
+    let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from:?} in the text"));
     rest.split_once(to).map_or(rest, |(inside, _)| inside)
 }
 
@@ -48,9 +45,8 @@ fn default_of(param: &Param) -> &'static str {
 fn only_these_methods_are_mentioned() {
     let listed: BTreeSet<&str> = METHODS.iter().map(|method| method.name).collect();
     for text in [docs(), plugin()] {
-        let mentioned: BTreeSet<&str> = words(&text)
-            .filter(|word| word.starts_with("bdev_mirror_") && *word != "bdev_mirror_rpc")
-            .collect();
+        let mentioned: BTreeSet<&str> =
+            words(&text).filter(|word| word.starts_with("bdev_mirror_") && *word != "bdev_mirror_rpc").collect();
         assert_eq!(mentioned, listed);
     }
 }
@@ -61,24 +57,12 @@ fn the_reference_has_every_parameter_and_no_other() {
     for method in METHODS {
         let section = between(&docs, &format!("\n## `{}`\n", method.name), "\n## ");
         assert!(section.contains(method.summary), "{}", method.name);
-        let table = between(
-            section,
-            "| parameter | type | default | meaning |\n",
-            "\n\n",
-        );
+        let table = between(section, "| parameter | type | default | meaning |\n", "\n\n");
         let rows: Vec<&str> = table.lines().skip(1).collect();
         let expected: Vec<String> = method
             .params
             .iter()
-            .map(|p| {
-                format!(
-                    "| `{}` | {} | {} | {} |",
-                    p.name,
-                    p.kind,
-                    default_of(p),
-                    p.help
-                )
-            })
+            .map(|p| format!("| `{}` | {} | {} | {} |", p.name, p.kind, default_of(p), p.help))
             .collect();
         assert_eq!(rows, expected, "{}", method.name);
     }
@@ -102,16 +86,7 @@ fn arguments(plugin: &str, method: &Method) -> Vec<Vec<String>> {
     let parser = between(plugin, &format!("'{}',\n", method.name), &end);
     assert!(parser.contains(&format!("help='{}'", method.summary)));
     let chunks = parser.split("p.add_argument(").skip(1);
-    chunks
-        .map(|chunk| {
-            chunk
-                .split('\'')
-                .skip(1)
-                .step_by(2)
-                .map(str::to_owned)
-                .collect()
-        })
-        .collect()
+    chunks.map(|chunk| chunk.split('\'').skip(1).step_by(2).map(str::to_owned).collect()).collect()
 }
 
 #[test]
@@ -121,15 +96,10 @@ fn the_plugin_has_every_parameter_and_no_other() {
         let mut seen = BTreeSet::new();
         for strings in arguments(&plugin, method) {
             let long = strings.iter().find(|string| string.starts_with("--"));
-            let flag = long
-                .unwrap_or(&strings[0])
-                .trim_start_matches('-')
-                .replace('-', "_");
+            let flag = long.unwrap_or(&strings[0]).trim_start_matches('-').replace('-', "_");
             let positive = flag.strip_prefix("no_");
             let name = positive.unwrap_or(&flag).to_owned();
-            let param = method
-                .param(&name)
-                .unwrap_or_else(|| panic!("{name} is not listed"));
+            let param = method.param(&name).unwrap_or_else(|| panic!("{name} is not listed"));
             assert_eq!(positive.is_some(), param.default == Some("true"), "{name}");
             if positive.is_none() {
                 let text = strings.concat().replace("%%", "%");
@@ -163,11 +133,8 @@ args.func(args)
 
 /// The call that the plugin makes of a command line; `None` without Python.
 fn sent(command_line: &[&str]) -> Option<serde_json::Value> {
-    let output = Command::new("python3")
-        .args(["-B", "-c", DRY_RUN])
-        .args(command_line)
-        .env("PYTHONPATH", crate_dir())
-        .output();
+    let output =
+        Command::new("python3").args(["-B", "-c", DRY_RUN]).args(command_line).env("PYTHONPATH", crate_dir()).output();
     let Ok(output) = output else {
         println!("skipped: no python3 to run the plugin with");
         return None;
@@ -197,18 +164,7 @@ fn what_the_plugin_sends_is_accepted() {
     assert_eq!(create.size_mb, Some(64));
     assert!(create.uuid.is_some() && create.require_durable_legs);
 
-    let line = [
-        "bdev_mirror_create",
-        "-n",
-        "m0",
-        "-b",
-        "a b",
-        "c",
-        "-l",
-        "core",
-        "-i",
-        "none",
-    ];
+    let line = ["bdev_mirror_create", "-n", "m0", "-b", "a b", "c", "-l", "core", "-i", "none"];
     let create = sends(&line, CreateParams::parse).unwrap();
     assert_eq!(create.base_bdevs, ["a", "b", "c"]);
     assert!(!create.require_durable_legs);

@@ -4,9 +4,7 @@ use mirror_rpc::{CreateParams, DeleteParams, GetBdevsParams, RpcError, StopParam
 
 /// A create call that is right, with `extra` before the closing brace.
 fn create(extra: &str) -> String {
-    format!(
-        r#"{{"name":"m0","base_bdevs":["a","b"],"log_type":"core","initial_sync":"none"{extra}}}"#
-    )
+    format!(r#"{{"name":"m0","base_bdevs":["a","b"],"log_type":"core","initial_sync":"none"{extra}}}"#)
 }
 
 /// A create call whose legs are `legs`, as JSON.
@@ -59,9 +57,7 @@ fn text_that_is_no_object() {
     of(r#""m0""#, "the string 'm0'");
 
     let of = |json: &str, found: &str| {
-        let message = format!(
-            "params: not JSON; expected an object, found {found}; give an object with name"
-        );
+        let message = format!("params: not JSON; expected an object, found {found}; give an object with name");
         refused(json, StopParams::parse, &message);
     };
     of("{", "EOF while parsing an object at line 1 column 1");
@@ -91,8 +87,7 @@ fn nothing_given() {
 fn unknown_parameters() {
     let of = |name: &str, advice: &str| {
         let json = create(&format!(r#", "{name}": {{"a":1,"a":2}}"#));
-        let message =
-            format!("'{name}': unknown parameter; expected {KNOWN}, found '{name}'; {advice}");
+        let message = format!("'{name}': unknown parameter; expected {KNOWN}, found '{name}'; {advice}");
         refused(&json, CreateParams::parse, &message);
     };
     of("base_bdev", "did you mean base_bdevs?");
@@ -135,22 +130,10 @@ fn the_same_parameter_again() {
              found it again; leave one out"
         )
     };
-    refused(
-        &create(r#","name":"m0""#),
-        CreateParams::parse,
-        &message("name"),
-    );
+    refused(&create(r#","name":"m0""#), CreateParams::parse, &message("name"));
     // The same key, spelt with an escape.
-    refused(
-        r#"{"name":"m0","force":true,"\u0066orce":true}"#,
-        DeleteParams::parse,
-        &message("force"),
-    );
-    refused(
-        r#"{"category":"all","category":"all"}"#,
-        GetBdevsParams::parse,
-        &message("category"),
-    );
+    refused(r#"{"name":"m0","force":true,"\u0066orce":true}"#, DeleteParams::parse, &message("force"));
+    refused(r#"{"category":"all","category":"all"}"#, GetBdevsParams::parse, &message("category"));
     // Inside a value it does not even come to that: no parameter takes an object.
     refused(
         &create_of(r#"[{"a":1,"a":1}]"#),
@@ -167,89 +150,30 @@ fn wrong_types() {
     };
     let extra = |name: &str, value: &str| create(&format!(r#","{name}":{value}"#));
 
-    of(
-        r#"{"name":1}"#.to_owned(),
-        "name",
-        "a string",
-        "the number 1",
-    );
+    of(r#"{"name":1}"#.to_owned(), "name", "a string", "the number 1");
     of(r#"{"name":null}"#.to_owned(), "name", "a string", "null");
-    of(
-        create_of(r#""a b""#),
-        "base_bdevs",
-        "an array of strings",
-        "the string 'a b'",
-    );
-    of(
-        create_of("{}"),
-        "base_bdevs",
-        "an array of strings",
-        "an object",
-    );
-    of(
-        create_of("null"),
-        "base_bdevs",
-        "an array of strings",
-        "null",
-    );
-    of(
-        create_of(r#"["a",["b"]]"#),
-        "base_bdevs[1]",
-        "a string",
-        "an array",
-    );
+    of(create_of(r#""a b""#), "base_bdevs", "an array of strings", "the string 'a b'");
+    of(create_of("{}"), "base_bdevs", "an array of strings", "an object");
+    of(create_of("null"), "base_bdevs", "an array of strings", "null");
+    of(create_of(r#"["a",["b"]]"#), "base_bdevs[1]", "a string", "an array");
     of(extra("uuid", "null"), "uuid", "a string", "null");
     of(extra("unmap", "false"), "unmap", "a string", "false");
-    of(
-        extra("read_policy", "[]"),
-        "read_policy",
-        "a string",
-        "an array",
-    );
-    of(
-        extra("size_mb", r#""64""#),
-        "size_mb",
-        "an integer",
-        "the string '64'",
-    );
-    of(
-        extra("size_mb", "64.0"),
-        "size_mb",
-        "an integer",
-        "the number 64.0",
-    );
-    of(
-        extra("size_mb", "6e1"),
-        "size_mb",
-        "an integer",
-        "the number 60.0",
-    );
+    of(extra("read_policy", "[]"), "read_policy", "a string", "an array");
+    of(extra("size_mb", r#""64""#), "size_mb", "an integer", "the string '64'");
+    of(extra("size_mb", "64.0"), "size_mb", "an integer", "the number 64.0");
+    of(extra("size_mb", "6e1"), "size_mb", "an integer", "the number 60.0");
     of(extra("size_mb", "true"), "size_mb", "an integer", "true");
-    of(
-        extra("data_offset_kb", "{}"),
-        "data_offset_kb",
-        "an integer",
-        "an object",
-    );
+    of(extra("data_offset_kb", "{}"), "data_offset_kb", "an integer", "an object");
     let name = "require_durable_legs";
     of(extra(name, "1"), name, "true or false", "the number 1");
-    of(
-        extra(name, r#""true""#),
-        name,
-        "true or false",
-        "the string 'true'",
-    );
+    of(extra(name, r#""true""#), name, "true or false", "the string 'true'");
 
     refused(
         r#"{"name":"m0","wipe":0}"#,
         DeleteParams::parse,
         "wipe: wrong type; expected true or false, found the number 0",
     );
-    refused(
-        r#"{"name":["m0"]}"#,
-        GetBdevsParams::parse,
-        "name: wrong type; expected a string, found an array",
-    );
+    refused(r#"{"name":["m0"]}"#, GetBdevsParams::parse, "name: wrong type; expected a string, found an array");
 }
 
 #[test]
@@ -303,11 +227,7 @@ fn names_that_no_bdev_has() {
         refused(&call, StopParams::parse, &message);
         refused(&call, GetBdevsParams::parse, &message);
         let message = bad("base_bdevs[1]", wrong, found);
-        refused(
-            &create_of(&format!(r#"["a","{name}"]"#)),
-            CreateParams::parse,
-            &message,
-        );
+        refused(&create_of(&format!(r#"["a","{name}"]"#)), CreateParams::parse, &message);
     }
     assert!(StopParams::parse(&format!(r#"{{"name":"{fits}"}}"#)).is_ok());
 }
@@ -367,10 +287,7 @@ fn words() {
         "initial_sync: 'blank' is not yet available in this version; \
          expected none, found 'blank'; give initial_sync=none",
     );
-    of(
-        r#","log_type":"Core""#,
-        "log_type: no such value; expected core, found 'Core'; give log_type=core",
-    );
+    of(r#","log_type":"Core""#, "log_type: no such value; expected core, found 'Core'; give log_type=core");
     refused(
         &create(r#","read_policy":"round_robin""#),
         CreateParams::parse,

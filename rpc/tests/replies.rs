@@ -1,8 +1,8 @@
 //! The keys and words of the replies, which scripts depend on.
 
 use mirror_rpc::{
-    CreateReply, Durability, Health, InitialSync, LegErrors, LegInfo, LegReply, LegState, LogType,
-    MirrorInfo, ReadPolicy, State, UnmapMode,
+    CreateReply, Durability, Health, InitialSync, LegErrors, LegInfo, LegReply, LegState, LogType, MirrorInfo,
+    ReadPolicy, State, UnmapMode,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -99,10 +99,7 @@ fn the_reference_explains_every_key() {
     let docs = std::fs::read_to_string(docs).unwrap();
     let (_, section) = docs.split_once("\n## `bdev_mirror_get_bdevs`\n").unwrap();
     let mut found = Vec::new();
-    keys(
-        &serde_json::to_value(mirror(vec![leg(0)])).unwrap(),
-        &mut found,
-    );
+    keys(&serde_json::to_value(mirror(vec![leg(0)])).unwrap(), &mut found);
     for key in found {
         assert!(section.contains(&format!("`{key}`")), "{key}");
     }
@@ -117,11 +114,7 @@ fn a_new_mirror() {
         num_blocks: 256,
         size_mb: Some(1),
         sync_source: None,
-        legs: vec![LegReply {
-            slot: 0,
-            name: "aio0".to_owned(),
-            durability: Durability::BdevFlush,
-        }],
+        legs: vec![LegReply { slot: 0, name: "aio0".to_owned(), durability: Durability::BdevFlush }],
         warnings: vec![],
     };
     let mut expected = json!({
@@ -159,16 +152,8 @@ fn words() {
 
 #[test]
 fn letters() {
-    let with = |state, read, write, flush| LegInfo {
-        state,
-        errors: LegErrors {
-            read,
-            write,
-            flush,
-            corrected: 9,
-        },
-        ..leg(0)
-    };
+    let with =
+        |state, read, write, flush| LegInfo { state, errors: LegErrors { read, write, flush, corrected: 9 }, ..leg(0) };
     let legs = vec![
         with(LegState::InSync, 0, 0, 0),
         with(LegState::InSync, 1, 0, 0),

@@ -7,8 +7,6 @@ use std::process::Command;
 
 /// An SPDK to build against.
 pub struct Spdk {
-    /// Release as major * 100 + minor, for example 2007 or 2605.
-    pub release: u32,
     /// Folders with `spdk/*.h`.
     pub include_dirs: Vec<PathBuf>,
     /// Folders with `libspdk_*` and `librte_*`.
@@ -16,6 +14,10 @@ pub struct Spdk {
     /// The built tree, where there is one (pkg-config knows only installed files).
     pub root: Option<PathBuf>,
 }
+
+/// Releases that the shim was written for, as major * 100 + minor. What lies between differs from both.
+const OLD: u32 = 2007;
+const NEW: std::ops::RangeInclusive<u32> = 2409..=2605;
 
 /// Finds SPDK or says what was looked for, and where.
 pub fn locate() -> Result<Spdk, String> {
@@ -40,7 +42,7 @@ pub fn locate() -> Result<Spdk, String> {
 }
 
 fn from_tree(root: &Path) -> Result<Spdk, String> {
-    let root = root.canonicalize().map_err(|e| format!("{e}"))?;
+    let root = root.canonicalize().map_err(|e| format!("{e}; give the folder of a built SPDK tree"))?;
     let include = root.join("include");
     let lib = root.join("build/lib");
     let config = include.join("spdk/config.h");
@@ -55,8 +57,8 @@ fn from_tree(root: &Path) -> Result<Spdk, String> {
     }
     println!("cargo:rerun-if-changed={}", lib.display());
     let include_dirs: Vec<_> = [root.join("build/include"), include].into_iter().filter(|dir| dir.is_dir()).collect();
+    check_release(release_of(&include_dirs)?)?;
     Ok(Spdk {
-        release: release_of(&include_dirs)?,
         include_dirs,
         lib_dirs: [lib, root.join("dpdk/build/lib")].into_iter().filter(|dir| dir.is_dir()).collect(),
         root: Some(root),
@@ -76,7 +78,8 @@ fn from_pkg_config() -> Result<Spdk, String> {
     if include_dirs.is_empty() {
         include_dirs.push("/usr/include".into());
     }
-    Ok(Spdk { release: release_of(&include_dirs)?, include_dirs, lib_dirs, root: None })
+    check_release(release_of(&include_dirs)?)?;
+    Ok(Spdk { include_dirs, lib_dirs, root: None })
 }
 
 fn cache_dir() -> Result<PathBuf, String> {
@@ -91,6 +94,16 @@ fn cache_dir() -> Result<PathBuf, String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().into())
+}
+
+fn check_release(release: u32) -> Result<(), String> {
+    let name = format!("{}.{:02}", release / 100, release % 100);
+    if release > *NEW.end() {
+        println!("cargo:warning=SPDK {name} is newer than what this version was written for (up to 26.05)");
+    } else if release != OLD && !NEW.contains(&release) {
+        return Err(format!("SPDK {name}: this version supports 20.07 and 24.09 to 26.05; give one of these"));
+    }
+    Ok(())
 }
 
 fn release_of(include_dirs: &[PathBuf]) -> Result<u32, String> {

@@ -16,7 +16,6 @@ fn main() {
             std::process::exit(1);
         }
     };
-    println!("cargo:release={}", spdk.release);
     compile_shim(&spdk);
     generate_bindings(&spdk);
     match (env::var_os("CARGO_FEATURE_LINK_SHARED").is_some(), env::var_os("CARGO_FEATURE_LINK_STATIC").is_some()) {

@@ -43,7 +43,7 @@ mirror_shim_target_main(int argc, char **argv)
 	struct spdk_app_opts opts = {};
 	int rc;
 
-#if SPDK_VERSION >= SPDK_VERSION_NUM(24, 9, 0)
+#if MIRROR_SHIM_2409
 	spdk_app_opts_init(&opts, sizeof(opts));
 #else
 	spdk_app_opts_init(&opts);

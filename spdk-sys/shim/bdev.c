@@ -19,8 +19,7 @@ SPDK_STATIC_ASSERT(sizeof(struct spdk_bdev_fn_table) == 104, "spdk_bdev_fn_table
 #endif
 SPDK_STATIC_ASSERT(sizeof(((struct spdk_bdev_io *)0)->type) == 1, "Rust reads the type as one byte");
 SPDK_STATIC_ASSERT(offsetof(struct spdk_bdev_io, driver_ctx) % 8 == 0, "Rust keeps pointers in the context");
-
-#define HAS_2409 (SPDK_VERSION >= SPDK_VERSION_NUM(24, 9, 0))
+SPDK_STATIC_ASSERT(MIRROR_SHIM_CHANNEL_CTX_OFFSET % 8 == 0, "Rust keeps pointers in the channel's context");
 
 static struct spdk_bdev_module g_module;
 
@@ -30,6 +29,7 @@ mirror_shim_module_register(const struct mirror_shim_module_ops *ops)
 	g_module.name = ops->name;
 	g_module.module_init = ops->init;
 	g_module.module_fini = ops->fini;
+	g_module.config_json = ops->config_json;
 	g_module.get_ctx_size = ops->io_ctx_size;
 	spdk_bdev_module_list_add(&g_module);
 }
@@ -38,15 +38,13 @@ void
 mirror_shim_bdev_view(const struct spdk_bdev *bdev, struct mirror_shim_bdev_view *view)
 {
 	memset(view, 0, sizeof(*view));
-	view->name = bdev->name;
 	view->module = bdev->module != NULL ? bdev->module->name : "";
 	memcpy(view->uuid, &bdev->uuid, sizeof(view->uuid));
 	view->blockcnt = bdev->blockcnt;
 	view->blocklen = bdev->blocklen;
 	view->md_len = bdev->md_len;
 	view->dif_type = bdev->dif_type;
-	view->dif_check_flags = bdev->dif_check_flags;
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	view->dif_pi_format = bdev->dif_pi_format;
 #endif
 	view->write_unit_size = bdev->write_unit_size;
@@ -54,7 +52,7 @@ mirror_shim_bdev_view(const struct spdk_bdev *bdev, struct mirror_shim_bdev_view
 	view->dif_is_head_of_md = bdev->dif_is_head_of_md;
 	view->write_cache = bdev->write_cache;
 	view->zoned = bdev->zoned;
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	view->split_on_write_unit = bdev->split_on_write_unit;
 #endif
 }
@@ -96,14 +94,14 @@ mirror_shim_bdev_new(const char *name, const uint8_t uuid[16], void *ctx, uint64
 	bdev->dif_type = first_leg->dif_type;
 	bdev->dif_is_head_of_md = first_leg->dif_is_head_of_md;
 	bdev->dif_check_flags = first_leg->dif_check_flags;
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	bdev->dif_pi_format = first_leg->dif_pi_format;
 #endif
 	bdev->write_unit_size = first_leg->write_unit_size;
 	bdev->acwu = first_leg->acwu;
 	bdev->optimal_io_boundary = first_leg->optimal_io_boundary;
 	bdev->split_on_optimal_io_boundary = first_leg->split_on_optimal_io_boundary;
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	bdev->phys_blocklen = first_leg->phys_blocklen;
 	bdev->max_segment_size = first_leg->max_segment_size;
 	bdev->max_num_segments = first_leg->max_num_segments;
@@ -117,7 +115,7 @@ mirror_shim_bdev_new(const char *name, const uint8_t uuid[16], void *ctx, uint64
 	return bdev;
 }
 
-#if HAS_2409
+#if MIRROR_SHIM_2409
 /* The smaller of two limits, 0 meaning none. */
 static uint32_t
 stricter(uint32_t a, uint32_t b)
@@ -137,7 +135,7 @@ mirror_shim_bdev_stack(struct spdk_bdev *bdev, const struct spdk_bdev *leg)
 		bdev->optimal_io_boundary = 0;
 		bdev->split_on_optimal_io_boundary = false;
 	}
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	bdev->phys_blocklen = spdk_max(bdev->phys_blocklen, leg->phys_blocklen);
 	bdev->max_segment_size = stricter(bdev->max_segment_size, leg->max_segment_size);
 	bdev->max_num_segments = stricter(bdev->max_num_segments, leg->max_num_segments);
@@ -151,7 +149,7 @@ mirror_shim_bdev_register(struct spdk_bdev *bdev, bool *destructing)
 	int rc = spdk_bdev_register(bdev);
 
 	*destructing = false;
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	if (rc != 0) {
 		*destructing = bdev->internal.status == SPDK_BDEV_STATUS_UNREGISTERING ||
 			       bdev->internal.status == SPDK_BDEV_STATUS_REMOVING;
@@ -163,7 +161,7 @@ mirror_shim_bdev_register(struct spdk_bdev *bdev, bool *destructing)
 int
 mirror_shim_wait_for_examine(void (*cb)(void *ctx), void *ctx)
 {
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	return spdk_bdev_wait_for_examine(cb, ctx);
 #else
 	return -ENOTSUP;
@@ -200,7 +198,7 @@ mirror_shim_bdev_claimed_by(struct spdk_bdev *bdev)
 {
 	const char *name = NULL;
 
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	spdk_spin_lock(&bdev->internal.spinlock);
 	if (bdev->internal.claim_type == SPDK_BDEV_CLAIM_EXCL_WRITE) {
 		name = bdev->internal.claim.v1.module->name;
@@ -225,7 +223,7 @@ mirror_shim_bdev_is_open(struct spdk_bdev *bdev)
 {
 	bool open;
 
-#if HAS_2409
+#if MIRROR_SHIM_2409
 	spdk_spin_lock(&bdev->internal.spinlock);
 	open = !TAILQ_EMPTY(&bdev->internal.open_descs);
 	spdk_spin_unlock(&bdev->internal.spinlock);

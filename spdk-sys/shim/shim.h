@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All that differs between SPDK releases, behind one set of names.
+ * All that differs between SPDK releases, behind one set of names. What returns int returns 0 or a negative errno.
  *
  * Rust holds spdk_bdev, spdk_bdev_io and spdk_bdev_module by pointer only. What the data path reads of them it reads at
  * the offsets below, which the C compiler takes from the headers of the release in use.
@@ -17,12 +17,14 @@
 #include "spdk/thread.h"
 #include "spdk/version.h"
 
+/* The second generation of releases that the shim knows. */
+#define MIRROR_SHIM_2409 (SPDK_VERSION >= SPDK_VERSION_NUM(24, 9, 0))
+
 #ifndef SPDK_IO_CHANNEL_STRUCT_SIZE /* the struct is public in older releases */
 #define SPDK_IO_CHANNEL_STRUCT_SIZE sizeof(struct spdk_io_channel)
 #endif
 
 enum {
-	MIRROR_SHIM_RELEASE = SPDK_VERSION_MAJOR * 100 + SPDK_VERSION_MINOR,
 	/* Where the module's per-I/O context starts in a spdk_bdev_io. */
 	MIRROR_SHIM_IO_CTX_OFFSET = offsetof(struct spdk_bdev_io, driver_ctx),
 	/* enum spdk_bdev_io_type, in one byte. */
@@ -42,6 +44,8 @@ struct mirror_shim_module_ops {
 	const char *name;
 	int (*init)(void);
 	void (*fini)(void);
+	/* save_config asks; each bdev writes its own, see write_config_json. */
+	int (*config_json)(struct spdk_json_write_ctx *w);
 	int (*io_ctx_size)(void);
 };
 
@@ -58,16 +62,14 @@ struct mirror_shim_bdev_ops {
 	void (*write_config_json)(struct spdk_bdev *bdev, struct spdk_json_write_ctx *w);
 };
 
-/* What a mirror has to know of a bdev before it takes it as a leg. Strings live as long as the bdev. */
+/* What a mirror has to know of a bdev before it takes it as a leg: sizes in bytes, counts in blocks. */
 struct mirror_shim_bdev_view {
-	const char *name;
-	const char *module;
+	const char *module; /* lives as long as the bdev */
 	uint8_t uuid[16];
 	uint64_t blockcnt;
 	uint32_t blocklen;
 	uint32_t md_len;
 	uint32_t dif_type;
-	uint32_t dif_check_flags;
 	uint32_t dif_pi_format;
 	uint32_t write_unit_size;
 	bool md_interleave;
@@ -95,7 +97,7 @@ void mirror_shim_bdev_free(struct spdk_bdev *bdev);
 /* The ctx given to mirror_shim_bdev_new(). */
 void *mirror_shim_bdev_ctx(const struct spdk_bdev *bdev);
 
-/* A registered bdev with this uuid, NULL if there is none: not every release looks before it registers another. */
+/* The name of a registered bdev with this uuid, NULL if there is none: not every release looks before it registers another. */
 const char *mirror_shim_bdev_of_uuid(const uint8_t uuid[16]);
 /* Name of the module that claimed the bdev, NULL if none did. */
 const char *mirror_shim_bdev_claimed_by(struct spdk_bdev *bdev);
@@ -146,7 +148,10 @@ void mirror_shim_io_get_buffer(struct spdk_bdev_io *io, spdk_bdev_io_get_buf_cb 
 /* The host I/O that an abort is after. */
 struct spdk_bdev_io *mirror_shim_io_abort_target(const struct spdk_bdev_io *io);
 
-/* Calls cb when this thread frees a spdk_bdev_io; ahead of other waiters where the release knows of layers. */
+/*
+ * Calls cb once when this thread frees a spdk_bdev_io; ahead of other waiters where the release knows of layers. -EINVAL
+ * if there is one to be had already.
+ */
 int mirror_shim_wait(struct spdk_bdev_io_wait_entry *entry, struct spdk_bdev_desc *desc, struct spdk_io_channel *ch,
 		     spdk_bdev_io_wait_cb cb, void *cb_arg);
 
@@ -154,7 +159,7 @@ int mirror_shim_wait(struct spdk_bdev_io_wait_entry *entry, struct spdk_bdev_des
 
 typedef void (*mirror_shim_text_cb)(void *ctx, const char *text, size_t length);
 
-/* The RPC's parameters as JSON text, "" if there were none; in pieces. -ENOMEM if it could not be written. */
+/* The RPC's parameters as JSON text, nothing if there were none; in pieces. -ENOMEM or -EINVAL if it could not be written. */
 int mirror_shim_params_text(const struct spdk_json_val *params, mirror_shim_text_cb cb, void *ctx);
 /* What the bdev's own module says of it (fn_table->dump_info_json), as one JSON object. */
 int mirror_shim_bdev_info_text(struct spdk_bdev *bdev, mirror_shim_text_cb cb, void *ctx);

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The leg refused the command for what it asks (an invalid field, a range, protection information, a
-    /// reservation): nothing was written, and another leg of the same format answers the same.
+    /// reservation): nothing was written. Another leg of the same format mostly answers the same; where one does not, the
+    /// legs differ and [`crate::Verdict::Bad`] says so.
     Rejected,
     /// Anything else: the leg may have written all of it, a part, or nothing.
     Failed,
@@ -15,12 +16,19 @@ impl Fault {
     #[must_use]
     pub const fn of_nvme(status_code_type: u8, status_code: u8) -> Self {
         const GENERIC: u8 = 0;
+        const INVALID_OPCODE: u8 = 0x01;
+        const INVALID_FIELD: u8 = 0x02;
+        const INVALID_NAMESPACE_OR_FORMAT: u8 = 0x0b;
+        const LBA_OUT_OF_RANGE: u8 = 0x80;
+        const RESERVATION_CONFLICT: u8 = 0x83;
         const MEDIA: u8 = 2;
+        const GUARD_CHECK: u8 = 0x82;
+        const REFERENCE_TAG_CHECK: u8 = 0x84;
         match (status_code_type, status_code) {
-            // Invalid opcode, invalid field, invalid namespace or format; LBA out of range; reservation conflict.
-            (GENERIC, 0x01 | 0x02 | 0x0b | 0x80 | 0x83) => Self::Rejected,
-            // Guard, application tag and reference tag check errors of a write's own protection information.
-            (MEDIA, 0x82..=0x84) => Self::Rejected,
+            (GENERIC, INVALID_OPCODE | INVALID_FIELD | INVALID_NAMESPACE_OR_FORMAT) => Self::Rejected,
+            (GENERIC, LBA_OUT_OF_RANGE | RESERVATION_CONFLICT) => Self::Rejected,
+            // Guard, application tag and reference tag: the write's own protection information is wrong.
+            (MEDIA, GUARD_CHECK..=REFERENCE_TAG_CHECK) => Self::Rejected,
             _ => Self::Failed,
         }
     }

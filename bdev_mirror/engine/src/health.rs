@@ -9,7 +9,7 @@ pub enum Health {
     Degraded,
     /// It does not serve.
     Failing,
-    /// The legs may differ: a write ended differently on some of them and nothing has reconciled it.
+    /// The legs may differ: a write or flush failed or was cut short on some or all of them, and nothing has reconciled it.
     Inconsistent,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which legs are read and which are written, at one moment.
 ///
-/// The owner makes a new value for each change and publishes it in a [`PublishedLegSet`]; an I/O takes the value that it
+/// The control path makes a new value for each change and publishes it in a [`PublishedLegSet`]; an I/O takes the value that it
 /// finds at submission and keeps to it.
 ///
 /// Layout of the word: bits 0..16 readable legs (in sync), bits 16..32 writable legs.
@@ -37,7 +37,7 @@ impl LegSet {
     }
 }
 
-/// The leg set as all channels see it: written by the owner, read by every I/O.
+/// The leg set as all channels see it: written by the control path, read by every I/O.
 #[derive(Debug)]
 pub struct PublishedLegSet(AtomicU64);
 

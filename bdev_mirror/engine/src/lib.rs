@@ -6,11 +6,11 @@
 //!
 //! | noun | decides |
 //! |---|---|
-//! | [`LegSet`] | which legs are read and written, as one word that the owner publishes |
+//! | [`LegSet`] | which legs are read and written, as one word that all channels read |
 //! | [`Join`] | when an I/O that was sent to several legs is done, and how it ended |
 //! | [`Fault`] | whether an error is the leg's or the command's own |
 //! | [`read_policy`] | which leg serves a read |
-//! | [`starvation`] | whom to fail when no thread can get memory for a child |
+//! | [`starvation`] | whom to fail when waiting for memory makes no progress |
 //! | [`geometry`] | how large the mirror is |
 //! | [`health`] | what may be said of the mirror |
 

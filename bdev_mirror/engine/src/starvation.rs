@@ -6,7 +6,7 @@
 //! flight and none ends. So progress is watched. When none was made for a while, one of the waiting I/Os gives its own
 //! `spdk_bdev_io` back: the youngest of which nothing was sent.
 
-/// What the owner of the wait does at this tick.
+/// What the channel does at this tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relief {
     /// Wait on.

@@ -12,11 +12,11 @@ use std::ptr;
 /// `io` is an abort of ours, submitted on `channel`; the bdev layer names a target that is not completed yet.
 pub unsafe fn start(io: *mut spdk_bdev_io, channel: &Channel) {
     // SAFETY: as promised; every I/O that reaches the module has a state from its first moment.
-    let (target_io, target) = unsafe {
+    let target = unsafe {
         let target_io = mirror_shim_io_abort_target(io);
-        (target_io, HostIo::of(target_io))
+        debug_assert!(!target_io.is_null());
+        HostIo::of(target_io)
     };
-    debug_assert!(!target_io.is_null());
     let ours = ptr::eq(target.channel(), channel);
     // Out of the queue first, so that nothing more is sent of it; ended below.
     let waited = ours && target.is_parked() && channel.parked().remove(target);

@@ -6,12 +6,33 @@ use super::{abort, reset};
 use crate::channel::Channel;
 use mirror_engine::{LegMask, read_policy};
 use spdk_sys::*;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 /// Bytes of driver context that each I/O of our bdevs needs.
+///
+/// # Safety
+/// None: it looks at nothing.
 pub unsafe extern "C" fn io_ctx_size() -> c_int {
     const { assert!(size_of::<HostIo>() <= 64) };
     size_of::<HostIo>() as c_int
+}
+
+/// What the mirror takes (`spdk_bdev_fn_table.io_type_supported`), the same on any legs: what a leg lacks is done another
+/// way, see [`super::child`] and [`super::abort`]. The rest is the bdev layer's to emulate.
+///
+/// # Safety
+/// None: it looks at nothing.
+pub unsafe extern "C" fn io_type_supported(_: *mut c_void, io_type: spdk_bdev_io_type) -> bool {
+    matches!(
+        io_type,
+        SPDK_BDEV_IO_TYPE_READ
+            | SPDK_BDEV_IO_TYPE_WRITE
+            | SPDK_BDEV_IO_TYPE_UNMAP
+            | SPDK_BDEV_IO_TYPE_WRITE_ZEROES
+            | SPDK_BDEV_IO_TYPE_FLUSH
+            | SPDK_BDEV_IO_TYPE_RESET
+            | SPDK_BDEV_IO_TYPE_ABORT
+    )
 }
 
 /// Takes one I/O (`spdk_bdev_fn_table.submit_request`).
@@ -83,6 +104,9 @@ unsafe fn other(channel: &Channel, io: *mut spdk_bdev_io, io_type: spdk_bdev_io_
 }
 
 /// The buffer that the bdev layer got for a read that brought none.
+///
+/// # Safety
+/// The bdev layer calls it on the channel's thread, with an I/O that was given to mirror_shim_io_get_buffer().
 unsafe extern "C" fn read_with_buffer(ch: *mut spdk_io_channel, io: *mut spdk_bdev_io, success: bool) {
     // SAFETY: the bdev layer calls back on the channel that the read came through, with our I/O.
     unsafe {
@@ -158,6 +182,7 @@ unsafe fn start(channel: &Channel, io: *mut spdk_bdev_io, kind: Kind, legs: LegM
 unsafe fn fail(channel: &Channel, io: *mut spdk_bdev_io) {
     // SAFETY: as the caller promises.
     unsafe {
+        // No legs, so nobody looks at the kind.
         HostIo::start(io, channel, Kind::Read, LegMask::NONE);
         mirror_shim_io_complete(io, &FAILED);
     }

@@ -6,6 +6,7 @@ use crate::channel::Channel;
 use mirror_engine::{Fault, Join, LegMask, Slot, Step, Verdict};
 use spdk_sys::*;
 use std::cell::{Cell, UnsafeCell};
+use std::fmt;
 use std::mem::offset_of;
 use std::ptr::{self, addr_of_mut};
 
@@ -39,13 +40,14 @@ impl Kind {
 /// Per-I/O state. A host I/O and its `HostIo` are the same object to SPDK, some bytes apart: children carry a pointer to
 /// the `HostIo` as their callback argument.
 ///
-/// Fields are cells: completions, wake-ups and submissions of one thread nest in each other.
+/// All fields are cells: completions, wake-ups and submissions of one thread nest in each other, and SPDK may give the
+/// memory to the next I/O as soon as this one is completed.
 #[repr(C)]
 pub struct HostIo {
-    channel: *const Channel,
+    channel: Cell<*const Channel>,
     join: UnsafeCell<Join>,
-    legs: LegMask,
-    kind: Kind,
+    legs: Cell<LegMask>,
+    kind: Cell<Kind>,
     parked: Cell<bool>,
     /// A reset waits for it.
     awaited: Cell<bool>,
@@ -67,13 +69,14 @@ impl HostIo {
     #[inline]
     pub unsafe fn start<'a>(io: *mut spdk_bdev_io, channel: &Channel, kind: Kind, legs: LegMask) -> &'a Self {
         // SAFETY: the driver context has io_ctx_size() bytes and belongs to us while the I/O does. Only what later code
-        // reads without having written it is written: cells of integers and pointers are valid with any content.
+        // reads without having written it is written here: the rest are cells of integers and pointers, valid with any
+        // content, in memory that SPDK's pool has initialised.
         unsafe {
             let this = io.byte_add(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast::<Self>();
-            addr_of_mut!((*this).channel).write(channel);
+            addr_of_mut!((*this).channel).write(Cell::new(channel));
             addr_of_mut!((*this).join).write(UnsafeCell::new(Join::new(legs)));
-            addr_of_mut!((*this).legs).write(legs);
-            addr_of_mut!((*this).kind).write(kind);
+            addr_of_mut!((*this).legs).write(Cell::new(legs));
+            addr_of_mut!((*this).kind).write(Cell::new(kind));
             addr_of_mut!((*this).parked).write(Cell::new(false));
             addr_of_mut!((*this).awaited).write(Cell::new(false));
             &*this
@@ -115,16 +118,16 @@ impl HostIo {
     #[inline]
     pub fn channel(&self) -> &Channel {
         // SAFETY: the bdev layer keeps a channel while an I/O of it is not completed.
-        unsafe { &*self.channel }
+        unsafe { &*self.channel.get() }
     }
 
     #[inline]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.kind.get()
     }
 
     pub fn legs(&self) -> LegMask {
-        self.legs
+        self.legs.get()
     }
 
     pub fn in_flight(&self) -> LegMask {
@@ -133,7 +136,7 @@ impl HostIo {
 
     /// Whether nothing was sent of it yet.
     pub fn is_untouched(&self) -> bool {
-        self.join(|join| join.untouched(self.legs))
+        self.join(|join| join.untouched(self.legs()))
     }
 
     pub fn is_parked(&self) -> bool {
@@ -188,7 +191,7 @@ impl HostIo {
             self.status.set(status);
         }
         let step = self.join(|join| join.leg_bad(slot, fault));
-        self.channel().mirror().count_error(slot, self.kind);
+        self.channel().mirror().count_error(slot, self.kind());
         if step == Step::Done {
             self.finish();
         }
@@ -221,7 +224,7 @@ impl HostIo {
     #[inline]
     fn finish(&self) {
         self.leave_list();
-        if self.join(|join| join.all_good()) && self.kind != Kind::Reset {
+        if self.join(|join| join.all_good()) && self.kind() != Kind::Reset {
             // SAFETY: ours, not completed before: Join says Done once.
             unsafe { spdk_bdev_io_complete(self.io(), SPDK_BDEV_IO_STATUS_SUCCESS) };
         } else {
@@ -231,12 +234,12 @@ impl HostIo {
 
     #[cold]
     fn finish_otherwise(&self) {
-        if self.kind == Kind::Reset {
+        if self.kind() == Kind::Reset {
             return reset::drain(self);
         }
-        if self.kind.can_diverge() && self.join(|join| join.verdict(self.legs)) == Verdict::Bad {
+        if self.kind().can_diverge() && self.join(|join| join.verdict(self.legs())) == Verdict::Bad {
             // Known before the host is told: from here on nobody says that the legs are equal.
-            self.channel().mirror().legs_may_differ(self.kind);
+            self.channel().mirror().mark_diverged(self.kind());
         }
         self.complete(&self.status.get());
     }
@@ -249,7 +252,7 @@ impl HostIo {
 
     #[inline]
     fn leave_list(&self) {
-        if self.kind.is_listed() {
+        if self.kind().is_listed() {
             // SAFETY: it is in the list from its start to here, once.
             unsafe { List::remove(&self.link) };
         }
@@ -258,6 +261,20 @@ impl HostIo {
     fn complete(&self, status: &mirror_shim_status) {
         // SAFETY: ours, and each path to here is taken once per I/O.
         unsafe { mirror_shim_io_complete(self.io(), status) };
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::WriteZeroes => "write-zeroes",
+            Self::Unmap => "unmap",
+            Self::Flush => "flush",
+            Self::Reset => "reset",
+            Self::Abort => "abort",
+        })
     }
 }
 

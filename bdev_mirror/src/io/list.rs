@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ptr;
 
-/// A member's links; null while it is in no list.
+/// A member's links; without meaning while it is in no list.
 #[repr(C)]
 pub struct Link {
     previous: Cell<*const Link>,
@@ -31,11 +31,12 @@ impl List {
         ptr::eq(self.0.next.get(), &self.0)
     }
 
-    /// Calls `look` with each member until it says so: whether it did.
+    /// Calls `look` with each member until it says so: whether it did. `look` takes nobody out of the list.
     pub fn any(&self, mut look: impl FnMut(&Link) -> bool) -> bool {
         let mut here = self.0.next.get();
         while !ptr::eq(here, &self.0) {
-            // SAFETY: a member, which the caller of its push() keeps alive; `look` takes nobody out.
+            // SAFETY: a member, which the caller of its push() keeps alive; the caller of remove() sees to it that `look`
+            // takes nobody out.
             let member = unsafe { &*here };
             if look(member) {
                 return true;
@@ -62,7 +63,7 @@ impl List {
     /// Takes a member out.
     ///
     /// # Safety
-    /// The member is in a list of this thread.
+    /// The member is in a list of this thread, and nobody is going through that list with [`List::any`].
     #[inline]
     pub unsafe fn remove(member: &Link) {
         // SAFETY: a member's neighbours are the head or members, alive as push() demands.

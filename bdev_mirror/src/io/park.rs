@@ -83,7 +83,7 @@ impl Parked {
     }
 
     /// Ends all that are in it now. What their owners submit meanwhile stays.
-    fn cancel_all(&self) {
+    pub fn cancel_all(&self) {
         let mut here = self.get(self.first.replace(ptr::null()));
         self.last.set(ptr::null());
         while let Some(host) = here {
@@ -122,23 +122,6 @@ impl Channel {
             }
             self.progressed();
         }
-    }
-
-    /// The first pass of a reset: what waits here ends, what is in flight is waited for.
-    pub fn begin_reset(&self) {
-        self.parked().cancel_all();
-        self.under_way().any(|link| {
-            // SAFETY: a link of the channel's list.
-            unsafe { HostIo::of_link(link) }.set_awaited();
-            false
-        });
-    }
-
-    /// Whether all that a reset waits for has ended here. I/O that came later, through a channel that was opened during
-    /// the reset, does not count.
-    pub fn is_drained(&self) -> bool {
-        // SAFETY: a link of the channel's list.
-        !self.under_way().any(|link| unsafe { HostIo::of_link(link) }.is_awaited())
     }
 }
 

@@ -21,6 +21,25 @@ pub fn drain(host: &HostIo) {
     pass(host, drained_in_channel, drained);
 }
 
+impl Channel {
+    /// The first pass of a reset: what waits here ends, what is in flight is waited for.
+    fn begin_reset(&self) {
+        self.parked().cancel_all();
+        self.under_way().any(|link| {
+            // SAFETY: a link of the channel's list.
+            unsafe { HostIo::of_link(link) }.set_awaited();
+            false
+        });
+    }
+
+    /// Whether all that a reset waits for has ended here. I/O that came later, through a channel that was opened during
+    /// the reset, does not count.
+    fn is_drained(&self) -> bool {
+        // SAFETY: a link of the channel's list.
+        !self.under_way().any(|link| unsafe { HostIo::of_link(link) }.is_awaited())
+    }
+}
+
 fn pass(
     host: &HostIo,
     each: unsafe extern "C" fn(*mut spdk_io_channel_iter),

@@ -107,16 +107,28 @@ pub struct Figures {
     pub iops: f64,
     /// MiB per second.
     pub mib_per_s: f64,
+    /// Failed I/O per second.
+    pub failures_per_s: f64,
 }
 
 /// Finds them in the output of any release.
 pub fn figures(output: &str) -> Result<Figures> {
-    let totals = output.lines().filter(|line| line.trim_start().starts_with("Total"));
-    let read = |line: &str| -> Option<Figures> {
-        let mut numbers = line.split([' ', ':', '\t']).filter_map(|word| word.parse::<f64>().ok());
-        Some(Figures { iops: numbers.next()?, mib_per_s: numbers.next()? })
+    let lines: Vec<&str> = output.lines().map(str::trim).collect();
+    let numbers = |line: &str| -> Vec<f64> {
+        let words = line.split([' ', ':', '\t', '/']);
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let read = |at: usize| -> Option<Figures> {
+        let total = numbers(lines[at]);
+        // 20.07 puts failures into a line of their own, if there are any; newer releases into the third column.
+        let failures = match lines.get(at + 1) {
+            Some(next) if next.contains("Fail/s") => numbers(next).first().copied(),
+            _ => total.get(2).copied(),
+        };
+        Some(Figures { iops: *total.first()?, mib_per_s: *total.get(1)?, failures_per_s: failures.unwrap_or(0.0) })
     };
     // Newer releases print a table of zeros once more at the end.
+    let totals = (0..lines.len()).filter(|at| lines[*at].starts_with("Total"));
     totals.filter_map(read).rfind(|f| f.iops > 0.0).context("bdevperf printed no line 'Total' with figures")
 }
 
@@ -127,9 +139,11 @@ mod tests {
     #[test]
     fn reads_the_total_of_both_releases() {
         let old = "Job: x\n\r =====\n\r Total                      :   12345.60 IOPS     48.22 MiB/s\n";
-        let new = "        Total              :              77.50      0.30     0.00    0.00  1.0 2.0 3.0\n Total : 0.00 0.00\n";
-        assert_eq!(figures(old).expect("old"), Figures { iops: 12345.6, mib_per_s: 48.22 });
-        assert_eq!(figures(new).expect("new").iops, 77.5);
+        let new = "        Total              :              77.50      0.30     0.25    0.00  1.0 2.0 3.0\n Total : 0.00 0.00\n";
+        let failing = " Total               :      16.33 IOPS       0.06 MiB/s\n                     :     924.33 Fail/s     0.00 TO/s\n";
+        assert_eq!(figures(old).expect("old"), Figures { iops: 12345.6, mib_per_s: 48.22, failures_per_s: 0.0 });
+        assert_eq!(figures(failing).expect("old"), Figures { iops: 16.33, mib_per_s: 0.06, failures_per_s: 924.33 });
+        assert_eq!(figures(new).expect("new"), Figures { iops: 77.5, mib_per_s: 0.3, failures_per_s: 0.25 });
         assert!(figures("nothing").is_err());
     }
 }

@@ -105,12 +105,7 @@ fn legs() -> Vec<Bad> {
         refused_create("leg_too_small", json!({"size_mb": 1024}), -28, &["base_bdev", "size_mb"]),
         refused_create("leg_tiny", json!({"base_bdevs": ["m0", "tiny"]}), -28, &["'tiny'"]),
         refused_create("leg_of_another_block_size", json!({"base_bdevs": ["m0", "m4k"]}), -22, &["'m4k'", "4096"]),
-        refused_create(
-            "leg_with_metadata",
-            json!({"base_bdevs": ["null", "null_md"]}),
-            -22,
-            &["'null_md'", "metadata"],
-        ),
+        refused_create("leg_with_metadata", json!({"base_bdevs": ["plain", "meta"]}), -22, &["'meta'", "metadata"]),
         refused_create(
             "leg_not_durable",
             json!({"base_bdevs": ["pt"], "require_durable_legs": true}),

@@ -222,7 +222,7 @@ fn idle_leg_removed(ctx: &Ctx) -> Result<()> {
 }
 
 fn leg_removed_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
-    let mut load = Load::verify("mirror0", 4096, 32, 60);
+    let mut load = Load::verify("mirror0", 4096, 32, 60).extra(&["-f"]); // 26.05 ends with a failed load
     if split {
         load = load.split();
     }
@@ -245,7 +245,7 @@ fn leg_removed_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
 }
 
 fn forced_delete_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
-    let mut load = Load::verify("mirror0", 4096, 32, 60);
+    let mut load = Load::verify("mirror0", 4096, 32, 60).extra(&["-f"]);
     if split {
         load = load.split();
     }
