@@ -62,6 +62,14 @@ fn take(list: &mut List, id: u64) -> Option<Action> {
     Some(list.actions.remove(at).1)
 }
 
+/// Undoes everything that is left, newest first: before an exit that drops nothing.
+pub fn everything() {
+    let mut list = list();
+    while let Some((_, action)) = list.actions.pop() {
+        action();
+    }
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP undo everything, newest first, and end the process with 128 + signal.
 pub fn on_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;

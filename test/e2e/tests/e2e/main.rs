@@ -60,6 +60,7 @@ fn main() -> anyhow::Result<()> {
     ];
     let trials = cases.into_iter().flatten().map(|case| trial(&ctx, case)).collect();
     let conclusion = libtest_mimic::run(&args, trials);
-    drop(ctx); // gives hugepages and mount back: exit() drops nothing
+    drop(ctx);
+    undo::everything(); // what statics hold: exit() drops nothing
     conclusion.exit()
 }
