@@ -1,10 +1,9 @@
 //! I/O other than plain reads and writes, and I/O that fails.
 
 use anyhow::{Context, Result, ensure};
-use mirror_e2e::app::App;
 use mirror_e2e::bdevs::{self, mirror, mirror_info};
 use mirror_e2e::load::{self, Load};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::case::{Body, Case, Ctx, Need};
 use crate::legs::{Kind, Legs};
@@ -28,10 +27,6 @@ pub fn cases() -> Vec<Case> {
         add(format!("reset_under_load_over_{name}"), Box::new(move |ctx| reset_under_load(ctx, kind)));
     }
     add("abort_of_slow_writes".into(), Box::new(abort_of_slow_writes));
-    for (name, cores) in [("one_core", "0x1"), ("two_cores", "0x3")] {
-        add(format!("smallest_pool_on_{name}"), Box::new(move |ctx| smallest_pool(ctx, cores, 4)));
-        add(format!("smallest_pool_swamped_on_{name}"), Box::new(move |ctx| smallest_pool(ctx, cores, 64)));
-    }
     add("failed_write_is_inconsistent".into(), Box::new(|ctx| failed(ctx, "write")));
     add("failed_read_is_reported".into(), Box::new(|ctx| failed(ctx, "read")));
     add("failed_flush_is_reported".into(), Box::new(|ctx| failed(ctx, "flush")));
@@ -128,56 +123,6 @@ fn abort_of_slow_writes(ctx: &Ctx) -> Result<()> {
     app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
     app.stop()?;
     Ok(())
-}
-
-/// The pool so small that SPDK just accepts it. With four I/Os a core there are bdev_ios for a child or two, and waiting
-/// is enough. With 64 the host's own take all of them: nothing hangs, and an I/O fails only if the mirror counted it.
-fn smallest_pool(ctx: &Ctx, cores: &str, depth: u32) -> Result<()> {
-    let swamped = depth > 4;
-    let mut load = Load::verify("mirror0", 4096, depth, ctx.seconds(3));
-    if swamped {
-        load = load.extra(&["-f"]);
-    }
-    if cores != "0x1" {
-        load = load.split();
-    }
-    let spec = load.spec(ctx.mirror_bdevperf()?.cores(cores)).arg("--wait-for-rpc");
-    let mut app = ctx.start(spec)?;
-    let pool = smallest_accepted(&mut app)?;
-    app.call("framework_start_init", Value::Null)?;
-    bdevs::malloc(&mut app, "a", 16, 512)?;
-    bdevs::malloc(&mut app, "b", 16, 512)?;
-    let made = match app.try_call("bdev_mirror_create", bdevs::mirror_params("mirror0", &["a", "b"]))? {
-        Ok(made) => made,
-        Err(refusal) => {
-            // Refusing is honest too, if it names what is too small; then nothing may be left.
-            ensure!(refusal.message.contains("bdev_io_pool_size"), "pool of {pool}: {refusal}");
-            app.stop()?;
-            return Ok(());
-        }
-    };
-    let result = load::begin(&app)?.finish()?;
-    let info = mirror_info(&mut app, "mirror0")?;
-    let starved = info["nomem_failed_ios"].as_u64().context("no nomem_failed_ios")?;
-    ensure!(swamped || starved == 0, "pool of {pool}: {starved} I/Os starved, though others were in flight: {info}");
-    ensure!(result.is_ok() || starved > 0, "pool of {pool}: {result:?}, though no I/O starved: {info}");
-    ensure!(info["health"] == "optimal", "an I/O of which nothing was sent changes nothing: {info}");
-    let (_, nonzero) = bdevs::compare(&mut app, "a", "b", made["num_blocks"].as_u64())?;
-    ensure!(nonzero > 0, "pool of {pool}: nothing was written");
-    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
-    app.stop()?;
-    Ok(())
-}
-
-/// The smallest pool that this release accepts with eight cached bdev_ios a thread.
-fn smallest_accepted(app: &mut App) -> Result<u64> {
-    for pool in (8..512).step_by(8) {
-        let options = json!({"bdev_io_pool_size": pool, "bdev_io_cache_size": 8});
-        if app.try_call("bdev_set_options", options)?.is_ok() {
-            return Ok(pool);
-        }
-    }
-    anyhow::bail!("no pool size up to 512 was accepted")
 }
 
 /// An I/O that fails on one leg fails for the host, and is told.

@@ -12,6 +12,7 @@ mod io_kinds;
 mod io_matrix;
 mod legs;
 mod lifecycle;
+mod memory;
 mod sanitizers;
 mod world;
 
@@ -51,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         config::cases(),
         lifecycle::cases(),
         io_kinds::cases(),
+        memory::cases(),
         io_matrix::cases(),
         bdevio::cases(),
         sanitizers::cases(),

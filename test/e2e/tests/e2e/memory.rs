@@ -1,0 +1,90 @@
+//! Small pools of `spdk_bdev_io`: nothing hangs, nothing is sent twice, and only what was never sent may fail.
+
+use anyhow::{Context, Result, ensure};
+use mirror_e2e::app::App;
+use mirror_e2e::bdevs::{self, mirror_info};
+use mirror_e2e::load::{self, Load};
+use serde_json::{Value, json};
+
+use crate::case::{Case, Ctx, Need};
+use crate::legs::{Kind, Legs};
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::new("memory::legs_that_need_memory_themselves", &[Need::Module], hungry_legs)];
+    for (name, cores) in [("one_core", "0x1"), ("two_cores", "0x3")] {
+        for (load, depth) in [("smallest_pool", 4), ("smallest_pool_swamped", 64)] {
+            let run = move |ctx: &Ctx| smallest_pool(ctx, cores, depth);
+            cases.push(Case::new(format!("memory::{load}_on_{name}"), &[Need::Module], run));
+        }
+    }
+    cases
+}
+
+/// aio of 20.07 has no write-zeroes: the bdev layer turns each child into writes of its own, which need memory that the
+/// host's I/Os hold. All of it is in flight, and none of it ends by itself.
+fn hungry_legs(ctx: &Ctx) -> Result<()> {
+    let load = Load::verify("mirror0", 4 << 20, 3, 2).workload("write_zeroes").extra(&["-f"]);
+    let mut app = ctx.start(load.spec(ctx.mirror_bdevperf()?).arg("--wait-for-rpc"))?;
+    let pool = smallest_accepted(&mut app, 2)?;
+    app.call("framework_start_init", Value::Null)?;
+    let legs = Legs::make(ctx, &mut app, Kind::Aio, 2, 64, 512)?;
+    bdevs::mirror(&mut app, "mirror0", &legs.names())?;
+    let result = load::begin(&app)?.finish()?;
+    let info = mirror_info(&mut app, "mirror0")?;
+    let starved = info["nomem_failed_ios"].as_u64().context("no nomem_failed_ios")?;
+    ensure!(result.is_ok() || starved > 0, "pool of {pool}: {result:?}, though no I/O starved: {info}");
+    ensure!(info["health"] == "optimal", "an I/O of which nothing was sent changes nothing: {info}");
+    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}
+
+/// The pool so small that SPDK just accepts it. With four I/Os a core there are bdev_ios for a child or two, and waiting
+/// is enough. With 64 the host's own take all of them: nothing hangs, and an I/O fails only if the mirror counted it.
+fn smallest_pool(ctx: &Ctx, cores: &str, depth: u32) -> Result<()> {
+    let swamped = depth > 4;
+    let mut load = Load::verify("mirror0", 4096, depth, ctx.seconds(3));
+    if swamped {
+        load = load.extra(&["-f"]);
+    }
+    if cores != "0x1" {
+        load = load.split();
+    }
+    let spec = load.spec(ctx.mirror_bdevperf()?.cores(cores)).arg("--wait-for-rpc");
+    let mut app = ctx.start(spec)?;
+    let pool = smallest_accepted(&mut app, 8)?;
+    app.call("framework_start_init", Value::Null)?;
+    bdevs::malloc(&mut app, "a", 16, 512)?;
+    bdevs::malloc(&mut app, "b", 16, 512)?;
+    let made = match app.try_call("bdev_mirror_create", bdevs::mirror_params("mirror0", &["a", "b"]))? {
+        Ok(made) => made,
+        Err(refusal) => {
+            // Refusing is honest too, if it names what is too small; then nothing may be left.
+            ensure!(refusal.message.contains("bdev_io_pool_size"), "pool of {pool}: {refusal}");
+            app.stop()?;
+            return Ok(());
+        }
+    };
+    let result = load::begin(&app)?.finish()?;
+    let info = mirror_info(&mut app, "mirror0")?;
+    let starved = info["nomem_failed_ios"].as_u64().context("no nomem_failed_ios")?;
+    ensure!(swamped || starved == 0, "pool of {pool}: {starved} I/Os starved, though others were in flight: {info}");
+    ensure!(result.is_ok() || starved > 0, "pool of {pool}: {result:?}, though no I/O starved: {info}");
+    ensure!(info["health"] == "optimal", "an I/O of which nothing was sent changes nothing: {info}");
+    let (_, nonzero) = bdevs::compare(&mut app, "a", "b", made["num_blocks"].as_u64())?;
+    ensure!(nonzero > 0, "pool of {pool}: nothing was written");
+    app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}
+
+/// The smallest pool that this release accepts with this many cached bdev_ios a thread.
+fn smallest_accepted(app: &mut App, cache: u64) -> Result<u64> {
+    for pool in cache..512 {
+        let options = json!({"bdev_io_pool_size": pool, "bdev_io_cache_size": cache});
+        if app.try_call("bdev_set_options", options)?.is_ok() {
+            return Ok(pool);
+        }
+    }
+    anyhow::bail!("no pool size up to 512 was accepted")
+}
