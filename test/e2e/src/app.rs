@@ -55,12 +55,6 @@ impl Spec {
         self
     }
 
-    /// Leaves the choice of cores to other arguments.
-    pub fn no_cores(mut self) -> Spec {
-        self.cores.clear();
-        self
-    }
-
     /// One more argument.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Spec {
         self.args.push(arg.into());
@@ -174,23 +168,6 @@ fn remove_traces(pid: u32, huge_dir: &Path) {
     let runtime = Path::new("/var/run/dpdk");
     let _ = fs::remove_dir_all(runtime.join(format!("spdk_pid{pid}")));
     let _ = fs::remove_dir(runtime); // only if it is empty
-    for lock in fs::read_dir("/var/tmp").into_iter().flatten().flatten() {
-        let name = lock.file_name();
-        if name.to_string_lossy().starts_with("spdk_cpu_lock_") && is_unlocked(&lock.path()) {
-            let _ = fs::remove_file(lock.path());
-        }
-    }
-}
-
-/// SPDK keeps a locked file a core while it runs, and newer releases forget the file.
-fn is_unlocked(path: &Path) -> bool {
-    let Ok(file) = File::options().write(true).open(path) else {
-        return false;
-    };
-    let probe = nix::libc::flock { l_type: nix::libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    let mut probe = probe;
-    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETLK(&mut probe)).is_ok()
-        && probe.l_type == nix::libc::F_UNLCK as i16
 }
 
 /// A running application. Dropping it ends it.

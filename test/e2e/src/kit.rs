@@ -60,7 +60,7 @@ impl Kit {
     /// A stock application as it comes, with the tests' own calls in it where they can be.
     pub fn stock(&self, app: Stock) -> Result<Spec> {
         let spdk = self.spdk()?;
-        let mut spec = Spec::new(spdk.program(app)?);
+        let mut spec = sharing_cores(Spec::new(spdk.program(app)?), spdk);
         if app == Stock::Bdevperf && spdk.is_old() {
             // Plain reads and writes: 20.07's error bdev cannot do zcopy, though it says that it can.
             spec = spec.arg("-x");
@@ -83,12 +83,18 @@ impl Kit {
         Ok(self.stock(app)?.preload(module))
     }
 
-    /// One of our own targets, with the tests' calls preloaded if `with_calls`.
-    pub fn own(&self, program: &Option<PathBuf>, with_calls: bool) -> Result<Spec> {
-        let mut spec = Spec::new(program.as_ref().context("this target was not built")?);
-        if let (true, Some(compare)) = (with_calls, &self.compare) {
-            spec = spec.preload(compare);
+    /// One of our own targets.
+    pub fn own(&self, program: &Option<PathBuf>) -> Result<Spec> {
+        let spec = Spec::new(program.as_ref().context("this target was not built")?);
+        // The one with assertions is linked with 20.07, whatever the tree in use.
+        match &self.spdk {
+            Some(spdk) if program != &self.target_debug => Ok(sharing_cores(spec, spdk)),
+            _ => Ok(spec),
         }
-        Ok(spec)
     }
+}
+
+/// Target and initiator may share a core, which newer releases forbid by a lock.
+fn sharing_cores(spec: Spec, spdk: &Spdk) -> Spec {
+    if spdk.is_old() { spec } else { spec.arg("--disable-cpumask-locks") }
 }

@@ -49,7 +49,7 @@ fn run() -> Result<()> {
     let dir = ScratchDir::inside(&build_folder().join("demo"))?;
     let files = [dir.path().join("leg0"), dir.path().join("leg1")];
 
-    let mut target = kit.own(&kit.target, false)?.cores("0x3").start(&machine)?;
+    let mut target = kit.own(&kit.target)?.cores("0x3").start(&machine)?;
     let mirror = make_mirror(&mut target, &files)?;
     nvmf::transport(&mut target)?;
     let export = nvmf::export(&mut target, &["mirror0"])?;

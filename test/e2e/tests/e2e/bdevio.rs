@@ -34,13 +34,8 @@ pub fn cases() -> Vec<Case> {
 
 /// The suite wants three cores; two of them may be on one processor.
 fn three_cores(ctx: &Ctx) -> Result<Spec> {
-    let spec = ctx.kit.preloaded(Stock::Bdevio)?.arg("-w");
-    if ctx.kit.spdk()?.is_old() {
-        let lcores = ctx.kit.lcores.as_ref().context("TEST_LCORES_SO is not set")?;
-        Ok(spec.cores("0x7").preload(lcores))
-    } else {
-        Ok(spec.no_cores().args(["--lcores", "0@0,1@1,2@0"]))
-    }
+    let lcores = ctx.kit.lcores.as_ref().context("TEST_LCORES_SO is not set")?;
+    Ok(ctx.kit.preloaded(Stock::Bdevio)?.arg("-w").cores("0x7").preload(lcores))
 }
 
 fn suite(ctx: &Ctx, kind: Kind, count: usize, block: u64) -> Result<()> {

@@ -94,11 +94,8 @@ impl Ctx {
             Need::Target => absent(self.kit.target.as_ref(), "MIRROR_TGT"),
             Need::TargetDebug => absent(self.kit.target_debug.as_ref(), "MIRROR_TGT_DEBUG"),
             Need::TargetAsan => absent(self.kit.target_asan.as_ref(), "MIRROR_TGT_ASAN"),
-            Need::Bdevio => match spdk.is_old() {
-                true => absent(self.kit.lcores.as_ref(), "TEST_LCORES_SO"),
-                false => None,
-            }
-            .or_else(|| unless(spdk.program(Stock::Bdevio).is_ok(), "bdevio")),
+            Need::Bdevio => absent(self.kit.lcores.as_ref(), "TEST_LCORES_SO")
+                .or_else(|| unless(spdk.program(Stock::Bdevio).is_ok(), "bdevio")),
             Need::MallocMetadata => unless(!spdk.is_old(), "metadata in malloc bdevs"),
             Need::LegReset => unless(!spdk.is_old(), "aio and delay bdevs that survive a reset"),
             Need::OtherSpdk => match std::env::var_os("OTHER_SPDK_DIR") {

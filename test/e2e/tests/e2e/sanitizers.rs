@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
 
 fn target(ctx: &Ctx, program: Program) -> Result<Spec> {
     // DPDK's own memory is not the sanitizer's, and SPDK frees little at its end.
-    let spec = ctx.kit.own(program(&ctx.kit), false)?;
+    let spec = ctx.kit.own(program(&ctx.kit))?;
     Ok(spec.env("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1"))
 }
 
