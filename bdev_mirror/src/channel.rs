@@ -79,7 +79,8 @@ impl Channel {
         &self.parked
     }
 
-    fn has_children(&self) -> bool {
+    /// Whether any leg has a child of ours in flight.
+    pub fn has_children(&self) -> bool {
         self.legs.iter().any(|leg| leg.outstanding() > 0)
     }
 
@@ -122,6 +123,13 @@ impl Channel {
         relief
     }
 
+    /// Nothing waits any more.
+    pub fn recovered(&self) {
+        let mut patience = self.patience.get();
+        patience.recovered();
+        self.patience.set(patience);
+    }
+
     /// Looks again later whether a reset can end.
     pub fn drain_later(&self, host: &io::HostIo) {
         self.draining.set(host);
@@ -142,7 +150,7 @@ impl Channel {
         unsafe { spdk_poller_pause(self.poller.get()) };
     }
 
-    fn resume_poller(&self) {
+    pub fn resume_poller(&self) {
         // SAFETY: as above.
         unsafe { spdk_poller_resume(self.poller.get()) };
     }

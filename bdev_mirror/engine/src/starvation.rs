@@ -19,10 +19,15 @@ pub enum Relief {
 /// tick of a millisecond) and short for a host's own time-out.
 pub const PATIENCE_TICKS: u32 = 5_000;
 
+/// The same for a channel that has given up an I/O and still waits: it is known to be tied up, and every knot after the
+/// first would cost seconds again.
+pub const PATIENCE_TICKS_STARVED: u32 = 10;
+
 /// Counts the ticks at which a channel waited and nothing was sent or ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
     idle_ticks: u32,
+    starved: bool,
 }
 
 impl Patience {
@@ -35,7 +40,16 @@ impl Patience {
     /// One tick has passed while I/O waited for memory.
     pub fn tick(&mut self) -> Relief {
         self.idle_ticks = self.idle_ticks.saturating_add(1);
-        if self.idle_ticks < PATIENCE_TICKS { Relief::Wait } else { Relief::FailYoungest }
+        if self.idle_ticks < if self.starved { PATIENCE_TICKS_STARVED } else { PATIENCE_TICKS } {
+            return Relief::Wait;
+        }
+        self.starved = true;
+        Relief::FailYoungest
+    }
+
+    /// Nothing waits any more: memory is no problem until it is one again.
+    pub fn recovered(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -64,5 +78,20 @@ mod tests {
         assert_eq!(patience.tick(), Relief::FailYoungest);
         patience.progressed();
         assert_eq!(patience.tick(), Relief::Wait);
+    }
+
+    #[test]
+    fn patience_is_short_until_nothing_waits() {
+        let mut patience = Patience::default();
+        while patience.tick() == Relief::Wait {}
+        patience.progressed();
+        for _ in 1..PATIENCE_TICKS_STARVED {
+            assert_eq!(patience.tick(), Relief::Wait);
+        }
+        assert_eq!(patience.tick(), Relief::FailYoungest);
+        patience.recovered();
+        for _ in 1..PATIENCE_TICKS {
+            assert_eq!(patience.tick(), Relief::Wait);
+        }
     }
 }

@@ -30,6 +30,12 @@ impl Kind {
         !matches!(self, Self::Reset | Self::Abort)
     }
 
+    /// Whether its children may need memory of their own: where a leg has no such command, the bdev layer makes writes
+    /// of it.
+    pub const fn is_hungry(self) -> bool {
+        matches!(self, Self::WriteZeroes | Self::Unmap)
+    }
+
     /// Whether the legs may differ if it ended differently on them. A failed flush counts: what it was to make durable
     /// may be lost on one leg.
     pub const fn can_diverge(self) -> bool {

@@ -117,6 +117,12 @@ impl Channel {
     /// Sends what waits, until memory runs out again.
     pub fn pump(&self) {
         while let Some(host) = self.parked().pop_front() {
+            if host.kind().is_hungry() && host.is_untouched() && self.has_children() {
+                // One at a time: two that were begun and cannot go on would wait for each other, and neither can be
+                // given up. The poller comes back.
+                self.parked().push_front(host);
+                return self.resume_poller();
+            }
             if send_rest(self, host, host.kind()) == Sent::NoMemory {
                 return;
             }
@@ -138,8 +144,11 @@ pub unsafe extern "C" fn tick(arg: *mut c_void) -> c_int {
     if !channel.parked().is_empty() {
         relieve(channel);
     }
-    if channel.parked().is_empty() && !channel.is_draining() {
-        channel.pause_poller();
+    if channel.parked().is_empty() {
+        channel.recovered();
+        if !channel.is_draining() {
+            channel.pause_poller();
+        }
     }
     MIRROR_SHIM_POLLER_BUSY as c_int
 }
