@@ -56,17 +56,15 @@ fn write_count(pages: u64) -> Result<()> {
     fs::write(&path, pages.to_string()).with_context(|| format!("writing {path}"))
 }
 
-/// Makes `want` pages free; the result is how many were added to get there.
+/// Adds `want` pages to the pool, also if others left some free: those may be about to use them.
 fn add_pages(want: u64) -> Result<u64> {
-    let (free, before) = (read_count("free_hugepages")?, read_count("nr_hugepages")?);
-    let lacking = want.saturating_sub(free);
-    write_count(before + lacking)?;
+    let before = read_count("nr_hugepages")?;
+    write_count(before + want)?;
     let added = read_count("nr_hugepages")?.saturating_sub(before);
-    if added < lacking {
+    if added < want {
         remove_pages(added);
         bail!(
-            "only {} of {want} hugepages of 2 MiB are to be had: free some memory ({} MiB in one piece are needed)",
-            free + added,
+            "only {added} of {want} hugepages of 2 MiB are to be had: free some memory ({} MiB are needed)",
             want * 2
         );
     }
@@ -87,14 +85,13 @@ impl Machine {
             bail!(reason);
         }
         let dir = ScratchDir::new()?;
-        let (added, pages) = Undo::after(
+        let (_, pages) = Undo::after(
             || add_pages(pages),
             |added| {
                 let added = *added;
                 Box::new(move || remove_pages(added))
             },
         )?;
-        debug_assert!(added <= PAGES || added > 0);
         let at = dir.path().join("huge");
         let (_, mounted) = Undo::after(
             || {

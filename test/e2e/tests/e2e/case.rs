@@ -1,9 +1,9 @@
 //! One test, and what tests share.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mirror_e2e::app::{App, Spec};
 use mirror_e2e::kit::Kit;
 use mirror_e2e::machine::{self, Machine, PAGES, ScratchDir};
@@ -55,7 +55,7 @@ pub struct Ctx {
     pub kit: Kit,
     /// `make test-full`: longer.
     pub full: bool,
-    machine: OnceLock<Arc<Machine>>,
+    machine: Mutex<Option<Arc<Machine>>>,
 }
 
 fn absent(what: Option<&PathBuf>, variable: &str) -> Option<String> {
@@ -70,7 +70,7 @@ impl Ctx {
         Ok(Ctx {
             kit: Kit::from_env()?,
             full: std::env::var_os("MIRROR_TEST_FULL").is_some(),
-            machine: OnceLock::new(),
+            machine: Mutex::new(None),
         })
     }
 
@@ -106,12 +106,24 @@ impl Ctx {
         }
     }
 
+    fn machine_slot(&self) -> MutexGuard<'_, Option<Arc<Machine>>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Hugepages: reserved at the first use, given back at the end of the run.
-    pub fn machine(&self) -> Result<&Arc<Machine>> {
-        if self.machine.get().is_none() {
-            let _ = self.machine.set(Machine::prepare(PAGES)?);
-        }
-        self.machine.get().context("no machine")
+    pub fn machine(&self) -> Result<Arc<Machine>> {
+        let mut slot = self.machine_slot();
+        let machine = match slot.take() {
+            Some(machine) => machine,
+            None => Machine::prepare(PAGES)?,
+        };
+        *slot = Some(Arc::clone(&machine));
+        Ok(machine)
+    }
+
+    /// Gives them back already: a program that is to run next takes its own.
+    pub fn release_machine(&self) {
+        self.machine_slot().take();
     }
 
     /// The length of a load: `short`, or five times that in the full run.
@@ -121,7 +133,7 @@ impl Ctx {
 
     /// Starts an application.
     pub fn start(&self, spec: Spec) -> Result<App> {
-        spec.start(self.machine()?)
+        spec.start(&self.machine()?)
     }
 
     /// A stock target with the mirror in it, on one core.

@@ -38,7 +38,7 @@ fn a_thousand(ctx: &Ctx) -> Result<()> {
     let cycles = if ctx.full { CYCLES * 5 } else { CYCLES };
     // Longer than the cycles take; ended by deleting the mirror.
     let load = Load::verify("busy", 4096, 16, 600);
-    let mut app = load.start(ctx.mirror_bdevperf()?.cores("0x3"), ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?.cores("0x3"), &ctx.machine()?)?;
     warm_up(&mut app)?;
     for name in ["a", "b", "c", "d"] {
         bdevs::malloc(&mut app, name, 16, 512)?;

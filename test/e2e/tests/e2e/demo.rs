@@ -78,7 +78,7 @@ fn lines_until(child: &mut Child, word: Option<&str>) -> Result<Vec<String>> {
 }
 
 fn succeeds(ctx: &Ctx) -> Result<()> {
-    ctx.machine()?;
+    ctx.release_machine();
     let before = traces()?;
     let mut child = demo()?;
     let lines = lines_until(&mut child, None)?;
@@ -101,7 +101,7 @@ fn same(before: &Traces, after: &Traces) -> Result<()> {
 }
 
 fn interrupted(ctx: &Ctx, at: &str) -> Result<()> {
-    ctx.machine()?;
+    ctx.release_machine();
     let before = traces()?;
     let mut child = demo()?;
     let lines = lines_until(&mut child, Some(at))?;

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
 
 fn compare_sees_a_difference(ctx: &Ctx) -> Result<()> {
     let load = Load::verify("a", 4096, 8, 1);
-    let mut app = load.start(ctx.kit.stock(Stock::Bdevperf)?, ctx.machine()?)?;
+    let mut app = load.start(ctx.kit.stock(Stock::Bdevperf)?, &ctx.machine()?)?;
     for name in ["a", "b"] {
         bdevs::malloc(&mut app, name, 16, 512)?;
     }
@@ -36,7 +36,7 @@ fn compare_sees_a_difference(ctx: &Ctx) -> Result<()> {
 
 fn load_sees_a_failure(ctx: &Ctx) -> Result<()> {
     let load = Load::verify("EE_a", 4096, 4, 5);
-    let mut app = load.start(ctx.kit.stock(Stock::Bdevperf)?, ctx.machine()?)?;
+    let mut app = load.start(ctx.kit.stock(Stock::Bdevperf)?, &ctx.machine()?)?;
     bdevs::malloc(&mut app, "a", 16, 512)?;
     let name = bdevs::error(&mut app, "a")?;
     bdevs::inject_failure(&mut app, &name, "write", 1)?;

@@ -42,7 +42,7 @@ pub fn cases() -> Vec<Case> {
 /// Fills the mirror, then zeroes all of it by unmap or write-zeroes: all legs read zeros afterwards, also where they
 /// have no such command.
 fn zeroing(ctx: &Ctx, kind: Kind, workload: &'static str) -> Result<()> {
-    let machine = ctx.machine()?;
+    let machine = &ctx.machine()?;
     // bdevperf has one workload a life: the first one writes, the second one zeroes what the first left in files.
     let fill = Load::verify("mirror0", 65536, 8, 2);
     let mut app = fill.start(ctx.mirror_bdevperf()?, machine)?;
@@ -78,7 +78,7 @@ fn zeroing(ctx: &Ctx, kind: Kind, workload: &'static str) -> Result<()> {
 
 fn flush(ctx: &Ctx, kind: Kind) -> Result<()> {
     let load = Load::verify("mirror0", 4096, 8, 2).workload("flush");
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     let legs = Legs::make(ctx, &mut app, kind, 2, 16, 512)?;
     mirror(&mut app, "mirror0", &legs.names())?;
     load::run(&mut app)?;
@@ -90,7 +90,7 @@ fn flush(ctx: &Ctx, kind: Kind) -> Result<()> {
 /// bdevperf resets every ten seconds, in the middle of its load.
 fn reset_under_load(ctx: &Ctx, kind: Kind) -> Result<()> {
     let load = Load::verify("mirror0", 4096, 32, 12).workload("reset").split();
-    let mut app = load.start(ctx.mirror_bdevperf()?.cores("0x3"), ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?.cores("0x3"), &ctx.machine()?)?;
     let mut legs = Legs::make(ctx, &mut app, kind, 2, 16, 512)?;
     let made = mirror(&mut app, "mirror0", &legs.names())?;
     load::run(&mut app)?;
@@ -109,7 +109,7 @@ fn abort_of_slow_writes(ctx: &Ctx) -> Result<()> {
     let load = Load::verify("mirror0", 4096, 4, 4).workload("randwrite");
     let abort = if ctx.kit.spdk()?.is_old() { "-A" } else { "-X" };
     let load = load.extra(&[abort, "-k", "1", "-f"]);
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     for (name, base, write_us) in [("slow", "a", 2_500_000), ("fast", "b", 50)] {
         bdevs::malloc(&mut app, base, 16, 512)?;
         bdevs::delay(&mut app, name, base, 50, write_us)?;
@@ -134,7 +134,7 @@ fn failed(ctx: &Ctx, what: &'static str) -> Result<()> {
     };
     // With -f: 26.05 ends with a failed load, and the mirror is to be asked afterwards.
     let load = Load::verify("mirror0", 4096, 4, 2).workload(workload).extra(&["-f"]);
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     for name in ["a", "b"] {
         bdevs::malloc(&mut app, name, 16, 512)?;
     }

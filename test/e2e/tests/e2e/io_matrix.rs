@@ -67,7 +67,7 @@ impl Run {
             load = load.split();
             spec = spec.cores("0x3");
         }
-        let mut app = load.start(spec, ctx.machine()?)?;
+        let mut app = load.start(spec, &ctx.machine()?)?;
         let size_mb = if self.legs > 4 { 12 } else { 64 };
         let mut legs = Legs::make(ctx, &mut app, self.kind, self.legs, size_mb, self.block)?;
         let made = mirror(&mut app, "mirror0", &legs.names())?;
@@ -90,7 +90,7 @@ fn delete_and_stop(mut app: App) -> Result<()> {
 
 fn metadata(ctx: &Ctx, interleaved: bool) -> Result<()> {
     let load = Load::verify("mirror0", 4096, 32, ctx.seconds(2));
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     let names = ["a".to_string(), "b".to_string()];
     for name in &names {
         app.call(
@@ -111,7 +111,7 @@ fn metadata(ctx: &Ctx, interleaved: bool) -> Result<()> {
 /// In 20.07 only null bdevs have metadata, and it is interleaved.
 fn metadata_null(ctx: &Ctx) -> Result<()> {
     let load = Load::verify("mirror0", 4096, 32, ctx.seconds(2)).workload("randrw");
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     // 26.05 counts data bytes only in block_size, 20.07 the whole block.
     let block_size = if ctx.kit.spdk()?.is_old() { 520 } else { 512 };
     for name in ["a", "b"] {

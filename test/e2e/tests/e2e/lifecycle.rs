@@ -148,7 +148,7 @@ fn categories_filter(ctx: &Ctx) -> Result<()> {
 /// A mirror is a bdev like any other: also as a leg. Ends in the right order by itself.
 fn mirror_of_mirrors(ctx: &Ctx) -> Result<()> {
     let load = Load::verify("top", 4096, 16, 1);
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     for name in ["a", "b", "c", "d"] {
         bdevs::malloc(&mut app, name, 16, 512)?;
     }
@@ -175,7 +175,7 @@ fn ends_well_with_a_mirror(ctx: &Ctx, app: Stock) -> Result<()> {
 
 fn ended_under_load(ctx: &Ctx) -> Result<()> {
     let load = Load::verify("mirror0", 4096, 32, 60);
-    let mut app = load.start(ctx.mirror_bdevperf()?, ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?, &ctx.machine()?)?;
     two_legs(&mut app, 16)?;
     mirror(&mut app, "mirror0", &["a", "b"])?;
     let running = load::begin(&app)?;
@@ -226,7 +226,7 @@ fn leg_removed_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
     if split {
         load = load.split();
     }
-    let mut app = load.start(ctx.mirror_bdevperf()?.cores(cores), ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?.cores(cores), &ctx.machine()?)?;
     warm_up(&mut app)?;
     two_legs(&mut app, 16)?;
     mirror(&mut app, "mirror0", &["a", "b"])?;
@@ -249,7 +249,7 @@ fn forced_delete_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
     if split {
         load = load.split();
     }
-    let mut app = load.start(ctx.mirror_bdevperf()?.cores(cores), ctx.machine()?)?;
+    let mut app = load.start(ctx.mirror_bdevperf()?.cores(cores), &ctx.machine()?)?;
     warm_up(&mut app)?;
     two_legs(&mut app, 16)?;
     let before = held(&mut app)?;

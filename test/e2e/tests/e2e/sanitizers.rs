@@ -46,7 +46,7 @@ fn target(ctx: &Ctx, program: Program) -> Result<Spec> {
 
 /// bdevperf in a process of its own, attached to the export.
 fn initiator(ctx: &Ctx, export: &Export, load: &Load) -> Result<App> {
-    let mut app = load.start(ctx.kit.stock(Stock::Bdevperf)?.cores("0x2"), ctx.machine()?)?;
+    let mut app = load.start(ctx.kit.stock(Stock::Bdevperf)?.cores("0x2"), &ctx.machine()?)?;
     nvmf::attach(&mut app, "Nvme0", export)?;
     Ok(app)
 }
