@@ -8,7 +8,8 @@ recipe=$root/spdk-sys/recipe/spdk-20.07.sh
 # Which SPDK: SPDK_DIR, pkg-config, cache. Empty SPDK_DIR with SPDK_FROM=pkg-config means: installed in the system.
 if [[ -n ${SPDK_DIR:-} ]]; then
   SPDK_FROM=SPDK_DIR
-  SPDK_DIR=$(cd "$SPDK_DIR" 2>/dev/null && pwd) || { echo "SPDK_DIR=$SPDK_DIR: no such folder" >&2; exit 1; }
+  [[ -d $SPDK_DIR ]] || { echo "SPDK_DIR=$SPDK_DIR: no such folder" >&2; exit 1; }
+  SPDK_DIR=$(cd "$SPDK_DIR" && pwd)
 elif pkg-config --exists spdk_event spdk_bdev 2>/dev/null; then
   SPDK_FROM=pkg-config
 else

@@ -10,7 +10,7 @@ use mirror_e2e::app::App;
 use mirror_e2e::compare::{self, Comparison};
 use mirror_e2e::kit::Kit;
 use mirror_e2e::load::{self, Load};
-use mirror_e2e::machine::{Machine, PAGES, ScratchDir, no_core_files};
+use mirror_e2e::machine::{self, Machine, PAGES, ScratchDir, no_core_files};
 use mirror_e2e::spdk::Stock;
 use mirror_e2e::{bdevs, nvmf, undo};
 use serde_json::{Value, json};
@@ -41,6 +41,9 @@ fn run() -> Result<()> {
     println!("{WHAT}\n");
     undo::on_signals()?;
     no_core_files()?;
+    if let Some(reason) = machine::missing() {
+        bail!(reason);
+    }
     let kit = Kit::from_env()?;
     let cores = available_parallelism()?.get();
     ensure!(cores >= 2, "two cores are needed, this machine has one");
