@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-PATH=$PATH:$HOME/.cargo/bin
+PATH=$PATH:${HOME:-/root}/.cargo/bin
 recipe=$root/spdk-sys/recipe/spdk-20.07.sh
 
 # Which SPDK: SPDK_DIR, pkg-config, cache. Empty SPDK_DIR with SPDK_FROM=pkg-config means: installed in the system.
