@@ -18,7 +18,10 @@ pub fn create(mut params: CreateParams) -> Result<CreateReply, RpcError> {
     check_name(&params.name)?;
     check_uuid(params.uuid)?;
     // Each leg closes itself again when a later step fails.
-    let legs = params.base_bdevs.iter().map(|name| Leg::open(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut legs = Vec::with_capacity(params.base_bdevs.len());
+    for name in &params.base_bdevs {
+        legs.push(Leg::open(name, &legs)?);
+    }
     check_formats(&legs)?;
     if params.require_durable_legs {
         check_durability(&legs)?;

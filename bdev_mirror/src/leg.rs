@@ -47,16 +47,19 @@ unsafe impl Send for Leg {}
 unsafe impl Sync for Leg {}
 
 impl Leg {
-    /// Opens and claims the bdev of this name, on the app thread.
-    pub fn open(name: &str) -> Result<Self, RpcError> {
-        let (bdev, view) = find(name)?;
+    /// Opens and claims the bdev of this name or alias, on the app thread. `others` are the legs that the mirror has.
+    pub fn open(name: &str, others: &[Self]) -> Result<Self, RpcError> {
+        let bdev = look_up(name)?;
+        check_new(name, bdev, others)?;
+        let view = check_usable(name, bdev)?;
         let subject = format!("base_bdev {}", quote(name));
         // SAFETY: the shim's strings live as long as the bdev; we copy them at once.
         let module = unsafe { text::of_c(view.module) };
-        // SAFETY: the bdev is registered, as find() has just seen; this is the app thread, so it stays.
+        // SAFETY: the bdev is registered, as look_up() has just seen; this is the app thread, so it stays.
         let flushing = unsafe { durability::of(bdev, &module, view.write_cache) };
         let mut leg = Self {
-            name: name.to_owned(),
+            // SAFETY: the bdev is registered; its name is copied at once.
+            name: unsafe { text::of_c(spdk_bdev_get_name(bdev)) },
             uuid: Uuid::from_bytes(view.uuid),
             blocks: view.blockcnt,
             format: Format::of(&view),
@@ -73,7 +76,7 @@ impl Leg {
         if rc != 0 {
             return Err(refused(&subject, "cannot be opened for writing", rc));
         }
-        // SAFETY: just opened, not claimed by anyone: find() has looked.
+        // SAFETY: just opened, not claimed by anyone: check_usable() has looked.
         let rc = unsafe { mirror_shim_bdev_claim(bdev, leg.desc) };
         if rc != 0 {
             // SAFETY: opened above, on this thread.
@@ -131,21 +134,39 @@ impl Drop for Leg {
     }
 }
 
-/// Looks a bdev up that could be a leg: there, not zoned, not claimed.
-fn find(name: &str) -> Result<(*mut spdk_bdev, mirror_shim_bdev_view), RpcError> {
-    let subject = format!("base_bdev {}", quote(name));
+fn look_up(name: &str) -> Result<*mut spdk_bdev, RpcError> {
     let c_name = c_name(name)?;
     // SAFETY: a NUL-terminated string.
     let bdev = unsafe { spdk_bdev_get_by_name(c_name.as_ptr()) };
     if bdev.is_null() {
         return Err(RpcError::no_device(Wording {
-            subject: &subject,
+            subject: &format!("base_bdev {}", quote(name)),
             wrong: "no such bdev",
             expected: "the name of a registered bdev",
             found: "none",
             advice: "create or attach it first; bdev_get_bdevs lists what there is",
         }));
     }
+    Ok(bdev)
+}
+
+/// The same bdev may hide behind a name and an alias.
+fn check_new(name: &str, bdev: *mut spdk_bdev, others: &[Leg]) -> Result<(), RpcError> {
+    match others.iter().position(|other| other.bdev == bdev) {
+        None => Ok(()),
+        Some(slot) => Err(RpcError::invalid(Wording {
+            subject: &format!("base_bdev {}", quote(name)),
+            wrong: "named twice",
+            expected: "a different bdev for each leg",
+            found: &format!("the bdev of slot {slot}, {}", quote(&others[slot].name)),
+            advice: "name it once",
+        })),
+    }
+}
+
+/// Whether a registered bdev could be a leg: not claimed, not zoned.
+fn check_usable(name: &str, bdev: *mut spdk_bdev) -> Result<mirror_shim_bdev_view, RpcError> {
+    let subject = format!("base_bdev {}", quote(name));
     let mut view = MaybeUninit::uninit();
     // SAFETY: a registered bdev; the shim fills every field.
     let view = unsafe {
@@ -172,7 +193,7 @@ fn find(name: &str) -> Result<(*mut spdk_bdev, mirror_shim_bdev_view), RpcError>
             advice: "name another bdev",
         }));
     }
-    Ok((bdev, view))
+    Ok(view)
 }
 
 fn c_name(name: &str) -> Result<CString, RpcError> {
