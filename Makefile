@@ -1,7 +1,12 @@
 # make demo    a mirror of two files takes a verified load over NVMe/TCP (as root: hugepages)
 # make test    everything that is tested; the last line is the sum
 #
-# SPDK_DIR=/path/to/built/spdk selects an SPDK; else pkg-config is asked; else SPDK 20.07 is built once into a cache.
+# make build   target/out/libbdev_mirror.so and target/out/spdk_tgt; make build-asan: spdk_tgt-asan as well
+# make bench   what an I/O costs beside SPDK's passthru and raid1
+# make spdk    only finds or builds SPDK; make deps: only the Debian packages; make lint; make test-full; make clean
+#
+# SPDK_DIR=/path/to/built/spdk selects an SPDK; else pkg-config is asked (enough for make build); else SPDK 20.07 is
+# built once into a cache.
 
 SHELL := /bin/bash
 export SPDK_DIR
@@ -9,7 +14,7 @@ export SPDK_DIR
 .PHONY: help demo test test-full build build-asan spdk deps lint bench clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
 demo: deps spdk
 	@test/build.sh target tools

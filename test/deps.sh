@@ -3,9 +3,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 if ! command -v cargo >/dev/null && [[ ! -x ${HOME:-/root}/.cargo/bin/cargo ]]; then
-  echo "Rust is missing. Install it with rustup (https://rustup.rs), then try again:" >&2
-  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
+  echo "Rust is missing: install $rust or later with rustup, then try again" >&2
+  exit 1
+fi
+PATH=$PATH:${HOME:-/root}/.cargo/bin
+found=$(cargo --version | awk '{print $2}')
+if ! printf '%s\n' "$rust" "$found" | sort -CV; then
+  echo "Rust $found is too old: $rust or later is needed (Debian's own is older; use rustup), then try again" >&2
   exit 1
 fi
 

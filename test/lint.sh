@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, clippy with both ways of linking, and shellcheck where it is installed.
+# Format, clippy over everything (linking makes no difference to it), and shellcheck where it is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source test/env.sh
