@@ -16,9 +16,8 @@ export SPDK_DIR
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
-demo: deps spdk
-	@test/build.sh target tools
-	@source test/env.sh && exec target/tools/debug/demo
+demo:
+	@test/demo.sh
 
 # As .ci/run: lint, unit tests, end-to-end tests on real SPDK, the guard for speed.
 test:

@@ -18,17 +18,19 @@ skip() { echo "build: $1 is left out: $2" >&2; }
 # An unchanged product keeps its time, so that nothing is taken for new.
 publish() { cmp -s "$1" "$2" || install -m 755 "$1" "$2"; }
 
-has_shared() { [[ $SPDK_FROM = pkg-config || -e $SPDK_DIR/build/lib/libspdk_bdev.so ]]; }
-has_static() { [[ $SPDK_FROM = pkg-config || -e $SPDK_DIR/build/lib/libspdk_bdev.a ]]; }
+lib_dir=$SPDK_DIR/build/lib
+[[ $SPDK_FROM != pkg-config ]] || lib_dir=$(pkg-config --variable=libdir spdk_bdev)
+has_shared() { [[ -e $lib_dir/libspdk_bdev.so ]]; }
+has_static() { [[ -e $lib_dir/libspdk_bdev.a ]]; }
 
 build_module() {
-  has_shared || { skip libbdev_mirror.so "no shared libraries in $SPDK_DIR"; rm -f "$MIRROR_SO"; return; }
+  has_shared || { skip libbdev_mirror.so "no shared libraries in $lib_dir"; rm -f "$MIRROR_SO"; return; }
   CARGO_TARGET_DIR=target/shared cargo rustc "${CARGO_ARGS[@]}" --release -p bdev_mirror --lib --crate-type cdylib --features link-shared
   publish target/shared/release/libbdev_mirror.so "$MIRROR_SO"
 }
 
 build_target() {
-  has_static || { skip spdk_tgt "no static libraries in $SPDK_DIR"; rm -f "$MIRROR_TGT"; return; }
+  has_static || { skip spdk_tgt "no static libraries in $lib_dir"; rm -f "$MIRROR_TGT"; return; }
   CARGO_TARGET_DIR=target/static cargo build "${CARGO_ARGS[@]}" --release -p spdk_tgt --features link-static
   publish target/static/release/spdk_tgt "$MIRROR_TGT"
 }
@@ -40,7 +42,7 @@ build_debug() {
 }
 
 build_asan() {
-  has_static || { skip spdk_tgt-asan "no static libraries in $SPDK_DIR"; rm -f "$MIRROR_TGT_ASAN"; return; }
+  has_static || { skip spdk_tgt-asan "no static libraries in $lib_dir"; rm -f "$MIRROR_TGT_ASAN"; return; }
   local triple
   triple=$(rustc -vV | sed -n 's/^host: //p')
   RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/static-asan \
@@ -55,7 +57,7 @@ build_tests() {
   else
     includes=("-I$SPDK_DIR/include" "-I$SPDK_DIR/build/include" "-I$SPDK_DIR/dpdk/build/include")
   fi
-  gcc "${flags[@]}" "${includes[@]}" test/e2e/preload/compare.c -o "$TEST_COMPARE_SO"
+  gcc "${flags[@]}" "${includes[@]}" test/e2e/preload/{compare,counts,order}.c -o "$TEST_CALLS_SO"
   gcc "${flags[@]}" test/e2e/preload/lcores.c -o "$TEST_LCORES_SO" -ldl
 }
 

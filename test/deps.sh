@@ -17,7 +17,7 @@ fi
 
 list=spdk-sys/recipe/debian-packages.txt
 if ! command -v dpkg-query >/dev/null; then
-  echo "deps: this is no Debian; its packages would be: $(tr '\n' ' ' <$list)" >&2
+  echo "deps: this is not Debian; its packages would be: $(tr '\n' ' ' <$list)" >&2
   exit 0
 fi
 

@@ -23,7 +23,7 @@ out=$root/target/out
 export SPDK_DIR SPDK_FROM SPDK_DEBUG_DIR
 export MIRROR_SO=$out/libbdev_mirror.so MIRROR_TGT=$out/spdk_tgt
 export MIRROR_TGT_DEBUG=$out/spdk_tgt-debug MIRROR_TGT_ASAN=$out/spdk_tgt-asan
-export TEST_COMPARE_SO=$out/libtest_compare.so TEST_LCORES_SO=$out/libtest_lcores.so
+export TEST_CALLS_SO=$out/libtest_calls.so TEST_LCORES_SO=$out/libtest_lcores.so
 export MIRROR_DEMO=$root/target/tools/debug/demo
 
 # Cargo.lock decides the versions, from its first commit on.

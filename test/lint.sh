@@ -18,7 +18,7 @@ features=()
 [[ ! -e $SPDK_DIR/build/lib/libspdk_bdev.a ]] || features=(--features spdk_tgt/link-static)
 step clippy cargo clippy "${CARGO_ARGS[@]}" --workspace --all-targets "${features[@]}" -- -D warnings
 if command -v shellcheck >/dev/null; then
-  step shellcheck shellcheck -x .ci/run test/*.sh spdk-sys/recipe/*.sh
+  step shellcheck shellcheck -S warning -x .ci/run test/*.sh spdk-sys/recipe/*.sh
 else
   echo "lint: shellcheck is skipped: it is not installed"
   skipped=1

@@ -2,7 +2,7 @@
 # All tests, stage by stage, each with its minutes. A stage that fails does not keep the others from running, except the
 # first three, which all others need. The last line is the sum: N passed, N failed, N skipped.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 logs=target/test-logs
 mkdir -p "$logs"
@@ -54,7 +54,7 @@ stage build test/build.sh module target tests tools || finish
 stage build-debug test/build.sh debug
 stage build-asan test/build.sh asan
 stage lint test/lint.sh
-stage unit cargo_test -p mirror_engine -p mirror_rpc
+stage unit cargo_test -p mirror_engine -p mirror_rpc -p mirror_bench
 # The module's own tests need SPDK to link against.
 module_test() {
   bash -c 'source test/env.sh

@@ -10,7 +10,7 @@ case $SPDK_FROM in
     ;;
   SPDK_DIR)
     if [[ ! -e $SPDK_DIR/include/spdk/bdev.h ]]; then
-      echo "SPDK_DIR=$SPDK_DIR is no SPDK tree: looked for include/spdk/bdev.h" >&2
+      echo "SPDK_DIR=$SPDK_DIR is not an SPDK tree: looked for include/spdk/bdev.h" >&2
       exit 1
     fi
     if [[ ! -e $SPDK_DIR/build/lib/libspdk_bdev.so && ! -e $SPDK_DIR/build/lib/libspdk_bdev.a ]]; then

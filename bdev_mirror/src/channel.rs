@@ -7,6 +7,7 @@ use crate::mirror::Mirror;
 use crate::wait::Wait;
 use mirror_engine::starvation::{Patience, Relief};
 use mirror_engine::{MAX_LEGS, Slot};
+use mirror_rpc::quote;
 use spdk_sys::*;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -116,7 +117,7 @@ impl Channel {
     }
 
     /// One tick passed while I/O waits.
-    pub fn lose_patience(&self) -> Relief {
+    pub fn tick_patience(&self) -> Relief {
         let mut patience = self.patience.get();
         let relief = patience.tick();
         self.patience.set(patience);
@@ -171,10 +172,7 @@ pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) ->
         match ChannelLeg::open(leg) {
             Some(opened) => *place = opened,
             None => {
-                log::write(
-                    Level::Error,
-                    &format!("mirror '{}': no channel for base bdev '{}'", mirror.name(), leg.name),
-                );
+                log::of_mirror(Level::Error, mirror.name(), &format!("no channel for base bdev {}", quote(&leg.name)));
                 legs.iter_mut().for_each(ChannelLeg::close);
                 return -libc::ENOMEM;
             }

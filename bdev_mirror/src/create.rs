@@ -163,9 +163,9 @@ fn register(mirror: &Arc<Mirror>) -> Result<(), RpcError> {
     };
     if rc != 0 {
         if destructing {
-            removal::going_away(mirror);
+            removal::expect_destruct(mirror);
         } else {
-            removal::unregistered(mirror);
+            removal::undo_registration(mirror);
         }
         let reason = std::io::Error::from_raw_os_error(-rc);
         return Err(match -rc {
@@ -183,7 +183,7 @@ fn reply(mirror: &Mirror) -> CreateReply {
         .collect();
     let warnings: Vec<_> = warnings(mirror);
     for warning in &warnings {
-        log::write(Level::Warning, &format!("mirror '{}': {warning}", mirror.name()));
+        log::of_mirror(Level::Warning, mirror.name(), warning);
     }
     CreateReply {
         name: mirror.name().to_owned(),

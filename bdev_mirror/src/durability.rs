@@ -33,7 +33,7 @@ pub unsafe fn of(bdev: *mut spdk_bdev, module: &str, write_cache: bool) -> Flush
     let flush = supports(SPDK_BDEV_IO_TYPE_FLUSH);
     match module {
         "nvme" => judge_nvme(nvme_io, write_cache, &info().unwrap_or(Value::Null)),
-        // They hold what they acknowledged, or nothing at all.
+        // It stores nothing.
         "null" => Flushing { durability: Durability::NotNeeded, sent: false, as_nvme: false },
         "malloc" | "aio" | "uring" if flush => {
             Flushing { durability: Durability::BdevFlush, sent: true, as_nvme: false }

@@ -1,5 +1,6 @@
 //! Lines in SPDK's log, with the place in our source that wrote them.
 
+use mirror_rpc::quote;
 use spdk_sys::*;
 use std::ffi::CString;
 use std::panic::Location;
@@ -15,9 +16,14 @@ pub enum Level {
     Notice,
 }
 
-/// Writes a line.
+/// Writes a line about the mirror of this name, which is quoted: a name may have line breaks in it.
 #[track_caller]
-pub fn write(level: Level, text: &str) {
+pub fn of_mirror(level: Level, name: &str, text: &str) {
+    write(level, &format!("mirror {}: {text}", quote(name)));
+}
+
+#[track_caller]
+fn write(level: Level, text: &str) {
     let place = Location::caller();
     let level = match level {
         Level::Error => MIRROR_SHIM_LOG_ERROR,

@@ -128,7 +128,7 @@ impl Mirror {
     /// Writes a line to the log and remembers it as the last event.
     #[track_caller]
     pub fn note(&self, level: Level, event: &str) {
-        log::write(level, &format!("mirror '{}': {event}", self.name()));
+        log::of_mirror(level, self.name(), event);
         self.control().last_event = event.to_owned();
     }
 
@@ -146,7 +146,8 @@ impl Mirror {
 
     /// An I/O ended differently on the legs. Said once; true for the rest of this mirror's life.
     pub fn mark_diverged(&self, kind: Kind) {
-        if !self.diverged.swap(true, Ordering::AcqRel) {
+        // A single leg has nothing to differ from.
+        if self.legs.len() > 1 && !self.diverged.swap(true, Ordering::AcqRel) {
             let event =
                 format!("a {kind} failed on some or all legs or was cut short: the legs may differ in its range");
             self.note(Level::Error, &event);
@@ -163,7 +164,7 @@ impl Mirror {
             let advice = "raise bdev_io_pool_size (bdev_set_options)";
             self.note(
                 Level::Warning,
-                &format!("an I/O that waited for a spdk_bdev_io was failed, no progress for 5 s; {advice}"),
+                &format!("an I/O that waited for a spdk_bdev_io was failed, nothing progressed meanwhile; {advice}"),
             );
         }
     }

@@ -8,6 +8,7 @@ use crate::log::{self, Level};
 use crate::mirror::{Mirror, Phase};
 use crate::registry;
 use mirror_engine::LegSet;
+use mirror_rpc::quote;
 use spdk_sys::*;
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -27,7 +28,7 @@ pub fn leg_removed(bdev: *mut spdk_bdev) {
 fn go_offline(mirror: &Arc<Mirror>, leg: &str) {
     // From here on every I/O fails at once; what is in flight ends by itself.
     mirror.leg_set().publish(LegSet::OFFLINE);
-    mirror.note(Level::Error, &format!("base bdev '{leg}' was removed: the mirror goes offline"));
+    mirror.note(Level::Error, &format!("base bdev {} was removed: the mirror goes offline", quote(leg)));
     {
         let mut control = mirror.control();
         if control.phase != Phase::Online {
@@ -82,12 +83,12 @@ unsafe extern "C" fn closed(io_device: *mut c_void) {
 }
 
 /// A registration that failed when the bdev was registered already: the bdev layer will call destruct().
-pub fn going_away(mirror: &Mirror) {
+pub fn expect_destruct(mirror: &Mirror) {
     mirror.control().phase = Phase::GoingAway;
 }
 
 /// Undoes a registration that the bdev layer refused: there is no destruct() in this case.
-pub fn unregistered(mirror: &Arc<Mirror>) {
+pub fn undo_registration(mirror: &Arc<Mirror>) {
     mirror.control().phase = Phase::GoingAway;
     // SAFETY: registered just before; no channel was made, so the callback comes soon.
     unsafe { spdk_io_device_unregister(device(mirror), Some(never_registered)) };
@@ -117,7 +118,7 @@ fn finish(mirror: &Arc<Mirror>) {
         }
         std::mem::take(&mut control.waiting)
     };
-    log::write(Level::Notice, &format!("mirror '{}': gone", mirror.name()));
+    log::of_mirror(Level::Notice, mirror.name(), "gone");
     registry::remove(mirror);
     for request in waiting {
         request.answer(Ok(true));

@@ -100,10 +100,8 @@ pub unsafe extern "C" fn config_json(_: *mut spdk_json_write_ctx) -> c_int {
 
 fn left_out(mirror: &Mirror, why: &str) {
     let advice = "make its legs equal and create it anew";
-    log::write(
-        Level::Error,
-        &format!("mirror '{}': left out of the saved configuration: {why}; {advice}", mirror.name()),
-    );
+    let text = format!("left out of the saved configuration: {why}; {advice}");
+    log::of_mirror(Level::Error, mirror.name(), &text);
 }
 
 /// The call that makes this mirror again, for `save_config`. A mirror whose legs may differ is left out: made again with

@@ -29,9 +29,11 @@ pub struct LegInfo {
 }
 
 impl LegInfo {
-    /// The leg's letter in the mirror's `status`, as device-mapper's mirror prints them: `A` in
-    /// sync, `F` flush failed, `D` write failed, `S` not in sync, `R` read errors, `U` missing.
-    /// The worst one wins.
+    /// The leg's letter in the mirror's `status`: `A` in sync, `F` flush failed, `D` write failed, `S` not in sync, `R`
+    /// read errors, `U` missing. The worst one wins.
+    ///
+    /// Letters and their order are those of `device_status_char()` in Linux' `drivers/md/dm-raid1.c`, except that `U`
+    /// stands for an unknown failure there.
     pub fn letter(&self) -> char {
         if self.state == LegState::Missing {
             'U'
@@ -75,7 +77,8 @@ pub enum Durability {
     Unknown,
 }
 
-/// Errors of a leg since the mirror was created.
+/// Errors of a leg since the mirror was created; without what it refused for what the command asks, and what a reset or
+/// an abort cut short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LegErrors {
     /// Reads that failed.

@@ -22,7 +22,7 @@ pub struct MirrorInfo {
     pub num_base_bdevs_operational: usize,
     /// How redundant it really is.
     pub health: Health,
-    /// One letter a leg, see [`LegInfo::letter`].
+    /// One letter per leg, see [`LegInfo::letter`].
     pub status: String,
     /// Where the dirty region log is.
     pub log_type: LogType,
@@ -38,14 +38,14 @@ pub struct MirrorInfo {
     pub num_blocks: u64,
     /// The last thing that happened to it, in a sentence.
     pub last_event: Option<String>,
-    /// I/Os failed after 5 s in which they waited for memory and nothing progressed.
+    /// I/Os failed because they waited for memory and nothing progressed (5 s the first time, then 10 ms while it goes on).
     pub nomem_failed_ios: u64,
-    /// The legs, one a slot.
+    /// The legs, one per slot.
     pub base_bdevs_list: Vec<LegInfo>,
 }
 
 impl MirrorInfo {
-    /// What `status` should be for the legs listed: one letter a leg, in slot order.
+    /// What `status` should be for the legs listed: one letter per leg, in slot order.
     pub fn status_letters(&self) -> String {
         self.base_bdevs_list.iter().map(LegInfo::letter).collect()
     }
@@ -71,6 +71,6 @@ pub enum Health {
     Degraded,
     /// It no longer serves I/O.
     Failing,
-    /// A write failed or was aborted underway: the legs may differ.
+    /// A write or flush failed or was cut short: the legs may differ.
     Inconsistent,
 }

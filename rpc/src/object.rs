@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
 }
 
-/// The text is no JSON, or no object.
+/// The text is not JSON, or not an object.
 fn unreadable(method: &Method, json: &str, error: &serde_json::Error) -> RpcError {
     let advice = format!("give an object with {}", one_of(names(method)));
     let not_an_object = serde_json::from_str::<Value>(json).ok();

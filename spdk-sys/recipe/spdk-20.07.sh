@@ -73,7 +73,8 @@ fetch_source() {
   fi
   run "extracting src/spdk" tar -xf "${tarball[0]}" --wildcards '*/src/spdk/*' --strip-components=2
   rm -rf "${tarball[0]}" apt
-  grep -q 'SPDK_VERSION_MAJOR.*20' spdk/include/spdk/version.h || { say "the tarball has another SPDK than 20.07"; exit 1; }
+  grep -q 'SPDK_VERSION_MAJOR[[:space:]]*20$' spdk/include/spdk/version.h &&
+    grep -q 'SPDK_VERSION_MINOR[[:space:]]*7$' spdk/include/spdk/version.h || { say "the tarball has another SPDK than 20.07"; exit 1; }
 }
 
 # SPDK's own Makefiles, only the folders that are needed. arc4random: glibc 2.36 has it, SPDK 20.07 defines its own.

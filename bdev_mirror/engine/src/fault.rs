@@ -7,6 +7,8 @@ pub enum Fault {
     /// reservation): nothing was written. Another leg of the same format mostly answers the same; where one does not, the
     /// legs differ and [`crate::Verdict::Bad`] says so.
     Rejected,
+    /// Cut short by a reset or an abort: as [`Fault::Failed`], but not the leg's doing, and not counted as its error.
+    Aborted,
     /// Anything else: the leg may have written all of it, a part, or nothing.
     Failed,
 }
@@ -18,6 +20,8 @@ impl Fault {
         const GENERIC: u8 = 0;
         const INVALID_OPCODE: u8 = 0x01;
         const INVALID_FIELD: u8 = 0x02;
+        const ABORTED_BY_REQUEST: u8 = 0x07;
+        const ABORTED_BY_QUEUE_DELETION: u8 = 0x08;
         const INVALID_NAMESPACE_OR_FORMAT: u8 = 0x0b;
         const LBA_OUT_OF_RANGE: u8 = 0x80;
         const RESERVATION_CONFLICT: u8 = 0x83;
@@ -29,6 +33,7 @@ impl Fault {
             (GENERIC, LBA_OUT_OF_RANGE | RESERVATION_CONFLICT) => Self::Rejected,
             // Guard, application tag and reference tag: the write's own protection information is wrong.
             (MEDIA, GUARD_CHECK..=REFERENCE_TAG_CHECK) => Self::Rejected,
+            (GENERIC, ABORTED_BY_REQUEST | ABORTED_BY_QUEUE_DELETION) => Self::Aborted,
             _ => Self::Failed,
         }
     }
@@ -46,11 +51,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_cut_short_is_nobodys_fault() {
+        assert_eq!(Fault::of_nvme(0, 0x07), Fault::Aborted, "by an abort");
+        assert_eq!(Fault::of_nvme(0, 0x08), Fault::Aborted, "by a reset that deleted the queue");
+    }
+
+    #[test]
     fn all_other_errors_are() {
         assert_eq!(Fault::of_nvme(2, 0x80), Fault::Failed, "write fault");
         assert_eq!(Fault::of_nvme(2, 0x81), Fault::Failed, "unrecovered read error");
         assert_eq!(Fault::of_nvme(0, 0x06), Fault::Failed, "internal device error");
-        assert_eq!(Fault::of_nvme(0, 0x07), Fault::Failed, "aborted by request");
         assert_eq!(Fault::of_nvme(3, 0x00), Fault::Failed, "path error");
     }
 }

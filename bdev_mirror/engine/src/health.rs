@@ -18,10 +18,11 @@ pub enum Health {
 pub const fn judge(online: bool, legs: usize, legs_may_differ: bool) -> Health {
     if !online {
         Health::Failing
+    } else if legs < 2 {
+        // A single leg has nothing to differ from.
+        Health::Degraded
     } else if legs_may_differ {
         Health::Inconsistent
-    } else if legs < 2 {
-        Health::Degraded
     } else {
         Health::Optimal
     }
@@ -36,6 +37,7 @@ mod tests {
         assert_eq!(judge(true, 2, false), Health::Optimal);
         assert_eq!(judge(true, 1, false), Health::Degraded);
         assert_eq!(judge(true, 2, true), Health::Inconsistent);
+        assert_eq!(judge(true, 1, true), Health::Degraded);
         assert_eq!(judge(false, 2, false), Health::Failing);
     }
 }

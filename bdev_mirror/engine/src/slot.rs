@@ -1,6 +1,6 @@
 //! Slots and sets of slots.
 
-/// Most legs that a mirror has.
+/// Most legs that a mirror has: sets of legs fit 16 bits, and two of them one published word.
 pub const MAX_LEGS: usize = 16;
 
 /// The place of a leg in its mirror, `0..MAX_LEGS`; the base bdev in it may change, the slot does not.

@@ -132,6 +132,7 @@ unsafe fn child_failed(host: &HostIo, slot: Slot, child: *mut spdk_bdev_io) {
     }
     let fault = match i32::from(status.status) {
         SPDK_BDEV_IO_STATUS_NVME_ERROR => Fault::of_nvme(status.sct, status.sc),
+        SPDK_BDEV_IO_STATUS_ABORTED => Fault::Aborted,
         _ => Fault::Failed,
     };
     host.leg_bad(slot, fault, status);

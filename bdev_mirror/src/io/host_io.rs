@@ -114,7 +114,7 @@ impl HostIo {
         unsafe { &*ptr::from_ref(link).byte_sub(offset_of!(Self, link)).cast::<Self>() }
     }
 
-    /// The I/O that this is the state of.
+    /// The host I/O itself, as SPDK knows it.
     #[inline]
     pub fn io(&self) -> *mut spdk_bdev_io {
         ptr::from_ref(self).cast_mut().wrapping_byte_sub(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast()
@@ -182,7 +182,7 @@ impl HostIo {
         self.join(|join| join.not_sent(slot));
     }
 
-    /// The leg did it. Ends the I/O if it was the last one: `self` is gone then.
+    /// The leg's child succeeded. Ends the I/O if it was the last one: `self` is gone then.
     #[inline]
     pub fn leg_good(&self, slot: Slot) {
         if self.join(|join| join.leg_good(slot)) == Step::Done {
@@ -190,14 +190,16 @@ impl HostIo {
         }
     }
 
-    /// The leg did not do it. Ends the I/O if it was the last one: `self` is gone then.
+    /// The leg's child failed. Ends the I/O if it was the last one: `self` is gone then.
     #[cold]
     pub fn leg_bad(&self, slot: Slot, fault: Fault, status: mirror_shim_status) {
         if self.join(|join| join.all_good()) {
             self.status.set(status);
         }
         let step = self.join(|join| join.leg_bad(slot, fault));
-        self.channel().mirror().count_error(slot, self.kind());
+        if fault == Fault::Failed {
+            self.channel().mirror().count_error(slot, self.kind());
+        }
         if step == Step::Done {
             self.finish();
         }

@@ -31,7 +31,7 @@ impl List {
         ptr::eq(self.0.next.get(), &self.0)
     }
 
-    /// Calls `look` with each member until it says so: whether it did. `look` takes nobody out of the list.
+    /// Whether `look` returns true for some member; it is not asked about those behind. It takes nobody out of the list.
     pub fn any(&self, mut look: impl FnMut(&Link) -> bool) -> bool {
         let mut here = self.0.next.get();
         while !ptr::eq(here, &self.0) {
@@ -44,6 +44,14 @@ impl List {
             here = member.next.get();
         }
         false
+    }
+
+    /// Calls `look` with each member. It takes nobody out of the list.
+    pub fn each(&self, mut look: impl FnMut(&Link)) {
+        self.any(|member| {
+            look(member);
+            false
+        });
     }
 
     /// Adds a member.

@@ -157,7 +157,7 @@ fn relieve(channel: &Channel) {
     if !channel.is_waiting() {
         channel.pump();
     }
-    if channel.parked().is_empty() || channel.lose_patience() == Relief::Wait {
+    if channel.parked().is_empty() || channel.tick_patience() == Relief::Wait {
         return;
     }
     if let Some(host) = channel.parked().youngest_untouched() {

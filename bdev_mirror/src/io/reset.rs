@@ -25,11 +25,8 @@ impl Channel {
     /// The first pass of a reset: what waits here ends, what is in flight is waited for.
     fn begin_reset(&self) {
         self.parked().cancel_all();
-        self.under_way().any(|link| {
-            // SAFETY: a link of the channel's list.
-            unsafe { HostIo::of_link(link) }.set_awaited();
-            false
-        });
+        // SAFETY: a link of the channel's list.
+        self.under_way().each(|link| unsafe { HostIo::of_link(link) }.set_awaited());
     }
 
     /// Whether all that a reset waits for has ended here. I/O that came later, through a channel that was opened during

@@ -1,4 +1,4 @@
-//! Holds the mirror's instructions an I/O below limits, in every `make test`.
+//! Holds the mirror's instructions per I/O below limits, in every `make test`.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn limits(release: Release) -> impl Iterator<Item = &'static Limit> {
 
 const DEPTH: u32 = 32;
 
-/// Instructions an I/O.
+/// Instructions per I/O.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     bare: f64,
@@ -138,7 +138,7 @@ fn why_not(kit: &Kit) -> Option<String> {
 fn check(kit: &Kit, machine: &Arc<Machine>, limit: &Limit, scale: f64) -> Result<Outcome> {
     let measured = measure(kit, machine, limit.workload)?;
     println!(
-        "{}, instructions an I/O: bare {:.0}, passthru {:.0}, mirror {:.0} ({:.3} times passthru, {:.3} times bare)",
+        "{}, instructions per I/O: bare {:.0}, passthru {:.0}, mirror {:.0} ({:.3} times passthru, {:.3} times bare)",
         limit.workload,
         measured.bare,
         measured.passthru,

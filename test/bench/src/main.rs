@@ -57,7 +57,7 @@ struct RunArguments {
 enum Command {
     /// Everything, as a table and as JSON.
     Run(RunArguments),
-    /// Fails if the mirror's instructions an I/O exceed the limits.
+    /// Fails if the mirror's instructions per I/O exceed the limits.
     Guard {
         /// Multiplies the limits: below 1 shows that the guard can fail.
         #[arg(long, default_value_t = 1.0)]

@@ -10,7 +10,7 @@ use crate::callgrind::Profile;
 use crate::session::{Simulated, Workload};
 use crate::stack::{Medium, Stack};
 
-/// Functions below this many instructions an I/O are summed up in one line.
+/// Functions below this many instructions per I/O are summed up in one line.
 const SMALLEST: f64 = 0.5;
 
 /// Measures and prints.
@@ -19,7 +19,7 @@ pub fn run(kit: &Kit, machine: &Arc<Machine>, stack: Stack, medium: Medium, load
     let profile = session.measure(stack, medium)?;
     session.stop()?;
     println!(
-        "{stack} on {medium:?}, {} at depth {}: {:.1} instructions an I/O\n",
+        "{stack} on {medium:?}, {} at depth {}: {:.1} instructions per I/O\n",
         load.name,
         load.depth,
         profile.insn_per_io()

@@ -101,7 +101,7 @@ pub struct Native {
 pub struct Sample {
     /// I/Os for each second that the core was busy.
     pub iops_per_busy_s: f64,
-    /// Instructions and cycles an I/O, where the machine counts them.
+    /// Instructions and cycles per I/O, where the machine counts them.
     pub counted: Option<perf::PerIo>,
     /// Half of the I/Os took no longer.
     pub p50_us: Option<f64>,

@@ -106,7 +106,13 @@ pub fn compare(app: &mut App, a: &str, b: &str, num_blocks: Option<u64>) -> Resu
     Ok((blocks, answer["nonzero"].as_u64().context("no nonzero")?))
 }
 
-/// What is held open, claimed and taken from pools (the call of preload/compare.c).
+/// Reads that a bdev has done so far.
+pub fn reads_of(app: &mut App, name: &str) -> Result<u64> {
+    let stat = app.call("bdev_get_iostat", json!({"name": name}))?;
+    stat["bdevs"][0]["num_read_ops"].as_u64().with_context(|| format!("no num_read_ops of {name}: {stat}"))
+}
+
+/// What is held open, claimed and taken from pools (the call of preload/counts.c).
 pub fn counts(app: &mut App) -> Result<Value> {
     app.call("test_counts", Value::Null)
 }

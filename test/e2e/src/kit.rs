@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::app::Spec;
 use crate::spdk::{Spdk, Stock};
 
-/// The products. What is missing makes the tests that need it be skipped, with its name.
+/// The products. Tests that need one that is missing are skipped, with its name.
 #[derive(Clone, Debug)]
 pub struct Kit {
     /// The tree in use (SPDK_DIR).
@@ -21,8 +21,8 @@ pub struct Kit {
     pub target_debug: Option<PathBuf>,
     /// The same with AddressSanitizer (MIRROR_TGT_ASAN).
     pub target_asan: Option<PathBuf>,
-    /// test/e2e/preload/compare.c (TEST_COMPARE_SO).
-    pub compare: Option<PathBuf>,
+    /// The tests' own calls, test/e2e/preload (TEST_CALLS_SO).
+    pub calls: Option<PathBuf>,
     /// test/e2e/preload/lcores.c (TEST_LCORES_SO).
     pub lcores: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ impl Kit {
             target: file("MIRROR_TGT"),
             target_debug: file("MIRROR_TGT_DEBUG"),
             target_asan: file("MIRROR_TGT_ASAN"),
-            compare: file("TEST_COMPARE_SO"),
+            calls: file("TEST_CALLS_SO"),
             lcores: file("TEST_LCORES_SO"),
         })
     }
@@ -54,7 +54,7 @@ impl Kit {
     pub fn spdk(&self) -> Result<&Spdk> {
         self.spdk
             .as_ref()
-            .context("SPDK_DIR is not set: give a built SPDK tree, or run 'make spdk' and use the Makefile")
+            .context("no SPDK tree: give a built one as SPDK_DIR=... (an installed SPDK has no programs to run)")
     }
 
     /// A stock application as it comes, with the tests' own calls in it where they can be.
@@ -67,8 +67,8 @@ impl Kit {
         }
         if spdk.is_shared() {
             spec = spec.env("LD_LIBRARY_PATH", spdk.library_path());
-            if let Some(compare) = &self.compare {
-                spec = spec.preload(compare);
+            if let Some(calls) = &self.calls {
+                spec = spec.preload(calls);
             }
         }
         Ok(spec)
@@ -85,7 +85,8 @@ impl Kit {
 
     /// One of our own targets.
     pub fn own(&self, program: &Option<PathBuf>) -> Result<Spec> {
-        let spec = Spec::new(program.as_ref().context("this target was not built")?);
+        let advice = "this target was not built: it needs SPDK's static libraries (build/lib/libspdk_bdev.a)";
+        let spec = Spec::new(program.as_ref().context(advice)?);
         // The one with assertions is linked with 20.07, whatever the tree in use.
         match &self.spdk {
             Some(spdk) if program != &self.target_debug => Ok(sharing_cores(spec, spdk)),

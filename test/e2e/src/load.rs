@@ -14,9 +14,9 @@ use crate::rpc::{Refusal, Rpc};
 pub struct Load {
     /// bdevperf's word for it: verify, randwrite, reset, unmap, …
     pub workload: &'static str,
-    /// Bytes an I/O.
+    /// Bytes per I/O.
     pub size: u64,
-    /// I/Os in flight a job.
+    /// I/Os in flight per job.
     pub depth: u32,
     /// Length.
     pub seconds: u32,

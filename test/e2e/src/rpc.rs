@@ -105,7 +105,7 @@ impl Rpc {
         match values.next() {
             None => Ok(None),
             Some(Err(e)) if e.is_eof() => Ok(None),
-            Some(Err(e)) => Err(anyhow!(e).context("the answer is no JSON")),
+            Some(Err(e)) => Err(anyhow!(e).context("the answer is not JSON")),
             Some(Ok(value)) => {
                 let used = values.byte_offset();
                 self.buffer.drain(..used);

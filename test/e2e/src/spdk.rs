@@ -60,7 +60,11 @@ impl Spdk {
     pub fn at(dir: &Path) -> Result<Spdk> {
         let places = ["include", "build/include"].map(|folder| dir.join(folder).join("spdk/version.h"));
         let header = places.iter().find(|path| path.is_file()).with_context(|| {
-            format!("{} is no built SPDK tree: looked for {} and in build/include", dir.display(), places[0].display())
+            format!(
+                "{} is not a built SPDK tree: looked for {} and in build/include",
+                dir.display(),
+                places[0].display()
+            )
         })?;
         let text = fs::read_to_string(header).with_context(|| format!("reading {}", header.display()))?;
         let number = |name: &str| -> Result<u32> {

@@ -87,9 +87,9 @@ impl Ctx {
         };
         match need {
             Need::Shared => unless(spdk.is_shared(), "shared libraries")
-                .or_else(|| absent(self.kit.compare.as_ref(), "TEST_COMPARE_SO")),
+                .or_else(|| absent(self.kit.calls.as_ref(), "TEST_CALLS_SO")),
             Need::Module => unless(spdk.is_shared(), "shared libraries")
-                .or_else(|| absent(self.kit.compare.as_ref(), "TEST_COMPARE_SO"))
+                .or_else(|| absent(self.kit.calls.as_ref(), "TEST_CALLS_SO"))
                 .or_else(|| absent(self.kit.module.as_ref(), "MIRROR_SO")),
             Need::Target => absent(self.kit.target.as_ref(), "MIRROR_TGT"),
             Need::TargetDebug => absent(self.kit.target_debug.as_ref(), "MIRROR_TGT_DEBUG"),

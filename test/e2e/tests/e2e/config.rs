@@ -95,7 +95,7 @@ fn rpc_py(ctx: &Ctx, app: &App) -> Result<Command> {
 
 /// Its output; an exit with an error is one.
 fn output(mut command: Command) -> Result<String> {
-    let output = command.output().context("running python3")?;
+    let output = command.output().with_context(|| format!("running {:?}", command.get_program()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?}: {}\n{text}\n{errors}", output.status);

@@ -3,20 +3,31 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use mirror_e2e::machine::ScratchDir;
+
 use crate::case::{Case, Ctx, Need};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("demo::succeeds_and_leaves_nothing", &[Need::Target], succeeds),
-        Case::new("demo::interrupted_while_starting", &[Need::Target], |ctx| interrupted(ctx, "two legs")),
-        Case::new("demo::interrupted_under_load", &[Need::Target], |ctx| interrupted(ctx, "bdevperf is attached")),
+        Case::new("demo::interrupted_while_starting", &[Need::Target], |ctx| {
+            interrupted(ctx, "two legs", Signal::SIGINT)
+        }),
+        Case::new("demo::ended_under_load", &[Need::Target], |ctx| {
+            interrupted(ctx, "bdevperf is attached", Signal::SIGTERM)
+        }),
+        Case::new("demo::without_root_says_what_to_do", &[Need::Target], without_root),
     ]
 }
 
@@ -35,7 +46,7 @@ fn entries(dir: &Path, of_interest: impl Fn(&str) -> bool) -> BTreeSet<String> {
 }
 
 fn traces() -> Result<Traces> {
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/demo");
+    let build = Path::new(ROOT).join("target/demo");
     let mut files = entries(Path::new("/tmp"), |name| name.starts_with("mirror-"));
     files.extend(entries(Path::new("/var/run/dpdk"), |_| true));
     files.extend(entries(Path::new("/var/tmp"), |name| name.starts_with("spdk")));
@@ -77,16 +88,54 @@ fn lines_until(child: &mut Child, word: Option<&str>) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// `make demo`, where everything is built already: it builds nothing again.
 fn succeeds(ctx: &Ctx) -> Result<()> {
     ctx.release_machine();
-    let before = traces()?;
-    let mut child = demo()?;
+    let before = (traces()?, products()?);
+    let mut child = Command::new("make")
+        .args(["-C", ROOT, "--no-print-directory", "demo"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting make demo")?;
     let lines = lines_until(&mut child, None)?;
     let status = child.wait()?;
     let last = lines.last().context("the demo printed nothing")?;
     ensure!(status.success() && last.starts_with("demo: ok"), "{status}\n{}", lines.join("\n"));
-    let after = traces()?;
-    same(&before, &after)
+    // Figures that mean something: I/O per second, and blocks that were written.
+    let figures: Vec<f64> = last.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    ensure!(figures.len() >= 3 && figures.iter().all(|figure| *figure > 0.0), "no figures: {last}");
+    ensure!(products()? == before.1, "a second run built something anew");
+    same(&before.0, &traces()?)
+}
+
+/// When each product was built.
+fn products() -> Result<Vec<(PathBuf, SystemTime)>> {
+    let mut found = Vec::new();
+    for folder in ["target/out", "target/tools/debug"] {
+        for entry in fs::read_dir(Path::new(ROOT).join(folder))?.flatten().filter(|entry| entry.path().is_file()) {
+            found.push((entry.path(), entry.metadata()?.modified()?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn without_root(_: &Ctx) -> Result<()> {
+    // A copy, since nobody else may be allowed to look into the build folder.
+    let dir = ScratchDir::new()?;
+    let program = dir.path().join("demo");
+    fs::copy(env!("CARGO_BIN_EXE_demo"), &program)?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .current_dir("/")
+        .env_remove("SPDK_DIR")
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && text.contains("as root (sudo)"), "{}: {text}", output.status);
+    Ok(())
 }
 
 /// Names what was left behind.
@@ -100,15 +149,15 @@ fn same(before: &Traces, after: &Traces) -> Result<()> {
     Ok(())
 }
 
-fn interrupted(ctx: &Ctx, at: &str) -> Result<()> {
+fn interrupted(ctx: &Ctx, at: &str, signal: Signal) -> Result<()> {
     ctx.release_machine();
     let before = traces()?;
     let mut child = demo()?;
     let lines = lines_until(&mut child, Some(at))?;
     ensure!(lines.last().is_some_and(|l| l.contains(at)), "the demo never came to '{at}':\n{}", lines.join("\n"));
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT)?;
+    kill(Pid::from_raw(child.id() as i32), signal)?;
     let status = child.wait()?;
-    ensure!(status.code() == Some(130), "{status}");
+    ensure!(status.code() == Some(128 + signal as i32), "{status}");
     let after = traces()?;
     same(&before, &after)
 }

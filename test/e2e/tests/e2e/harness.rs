@@ -4,9 +4,10 @@ use anyhow::{Result, ensure};
 use mirror_e2e::load::{self, Load};
 use mirror_e2e::spdk::Stock;
 use mirror_e2e::{bdevs, compare};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::case::{Case, Ctx, Need, data_dir};
+use crate::world::expect_free;
 
 pub fn cases() -> Vec<Case> {
     use Need::Shared;
@@ -47,8 +48,10 @@ fn load_sees_a_failure(ctx: &Ctx) -> Result<()> {
 fn counts_see_a_claim(ctx: &Ctx) -> Result<()> {
     let mut app = ctx.start(ctx.kit.stock(Stock::SpdkTgt)?)?;
     bdevs::malloc(&mut app, "a", 16, 512)?;
+    // SPDK's own modules examine a new bdev for a while, and have it open meanwhile.
+    expect_free(&mut app, &["a"])?;
     let free = bdevs::counts(&mut app)?;
-    ensure!(free["bdevs"] == json!([{"name": "a", "open": false, "claimed_by": Value::Null}]), "{free}");
+    ensure!(free["bdevs"][0]["name"] == "a" && free["bdevs"][0]["claimed_by"].is_null(), "{free}");
     ensure!(free["bdev_io_free"].as_u64() > Some(1000), "{free}");
     app.call("bdev_passthru_create", json!({"name": "p", "base_bdev_name": "a"}))?;
     let held = bdevs::counts(&mut app)?;

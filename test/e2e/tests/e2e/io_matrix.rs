@@ -73,6 +73,9 @@ impl Run {
         let made = mirror(&mut app, "mirror0", &legs.names())?;
         let num_blocks = made["num_blocks"].as_u64().context("no num_blocks")?;
         ensure!(made["block_size"] == self.block, "{made}");
+        for leg in made["legs"].as_array().context("no legs")? {
+            ensure!(leg["durability"] == self.kind.durability(), "{leg}");
+        }
         load::run(&mut app)?;
         expect_well(&mut app, "mirror0")?;
         legs.compare(&mut app, num_blocks, true)?;

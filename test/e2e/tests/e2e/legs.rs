@@ -23,6 +23,18 @@ pub enum Kind {
     NvmeTcp,
 }
 
+impl Kind {
+    /// What the mirror has to say of such a leg.
+    pub fn durability(self) -> &'static str {
+        match self {
+            Kind::Malloc | Kind::Aio => "bdev_flush",
+            Kind::Null => "not_needed",
+            // Nobody knows what is below a delay bdev, or behind a remote target.
+            Kind::Delay | Kind::NvmeTcp => "unknown",
+        }
+    }
+}
+
 /// The legs of one mirror, and what they live in.
 pub struct Legs {
     pub names: Vec<String>,

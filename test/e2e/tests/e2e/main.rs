@@ -13,6 +13,7 @@ mod io_matrix;
 mod legs;
 mod lifecycle;
 mod memory;
+mod recipe;
 mod sanitizers;
 mod world;
 
@@ -48,6 +49,7 @@ fn main() -> anyhow::Result<()> {
     let ctx = Arc::new(Ctx::new()?);
     let cases = [
         harness::cases(),
+        recipe::cases(),
         bad_calls::cases(),
         config::cases(),
         lifecycle::cases(),

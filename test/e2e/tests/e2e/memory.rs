@@ -40,7 +40,7 @@ fn hungry_legs(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// The pool so small that SPDK just accepts it. With four I/Os a core there are bdev_ios for a child or two, and waiting
+/// The pool so small that SPDK just accepts it. With four I/Os per core there are bdev_ios for a child or two, and waiting
 /// is enough. With 64 the host's own take all of them: nothing hangs, and an I/O fails only if the mirror counted it.
 fn smallest_pool(ctx: &Ctx, cores: &str, depth: u32) -> Result<()> {
     let swamped = depth > 4;
@@ -57,15 +57,7 @@ fn smallest_pool(ctx: &Ctx, cores: &str, depth: u32) -> Result<()> {
     app.call("framework_start_init", Value::Null)?;
     bdevs::malloc(&mut app, "a", 16, 512)?;
     bdevs::malloc(&mut app, "b", 16, 512)?;
-    let made = match app.try_call("bdev_mirror_create", bdevs::mirror_params("mirror0", &["a", "b"]))? {
-        Ok(made) => made,
-        Err(refusal) => {
-            // Refusing is honest too, if it names what is too small; then nothing may be left.
-            ensure!(refusal.message.contains("bdev_io_pool_size"), "pool of {pool}: {refusal}");
-            app.stop()?;
-            return Ok(());
-        }
-    };
+    let made = bdevs::mirror(&mut app, "mirror0", &["a", "b"])?;
     let result = load::begin(&app)?.finish()?;
     let info = mirror_info(&mut app, "mirror0")?;
     let starved = info["nomem_failed_ios"].as_u64().context("no nomem_failed_ios")?;
@@ -79,7 +71,7 @@ fn smallest_pool(ctx: &Ctx, cores: &str, depth: u32) -> Result<()> {
     Ok(())
 }
 
-/// The smallest pool that this release accepts with eight cached bdev_ios a thread.
+/// The smallest pool that this release accepts with eight cached bdev_ios per thread.
 fn smallest_accepted(app: &mut App) -> Result<u64> {
     for pool in (8..512).step_by(8) {
         let options = json!({"bdev_io_pool_size": pool, "bdev_io_cache_size": 8});
