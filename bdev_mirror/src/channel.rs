@@ -11,8 +11,10 @@ use mirror_rpc::quote;
 use spdk_sys::*;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
 use std::ptr;
+
+/// How often I/O that waits for memory is looked after.
+const TICK_US: u64 = 1_000;
 
 /// Lives in the context of a `spdk_io_channel`, and does not move. Only its own thread touches it.
 pub struct Channel {
@@ -80,9 +82,9 @@ impl Channel {
         &self.parked
     }
 
-    /// Whether any leg has a child of ours in flight.
-    pub fn has_children(&self) -> bool {
-        self.legs.iter().any(|leg| leg.outstanding() > 0)
+    /// Children in flight on all legs.
+    pub fn children(&self) -> u32 {
+        self.legs.iter().map(ChannelLeg::outstanding).sum()
     }
 
     /// Something waits for memory: be woken by the poller, and when this thread frees some, if it has any to free. With
@@ -91,7 +93,7 @@ impl Channel {
     #[cold]
     pub fn wait_for_memory(&self) {
         self.resume_poller();
-        if self.has_children() {
+        if self.children() > 0 {
             self.join_waiters();
         }
     }
@@ -173,31 +175,34 @@ pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) ->
             Some(opened) => *place = opened,
             None => {
                 log::of_mirror(Level::Error, mirror.name(), &format!("no channel for base bdev {}", quote(&leg.name)));
-                legs.iter_mut().for_each(ChannelLeg::close);
+                legs.iter().for_each(ChannelLeg::close);
                 return -libc::ENOMEM;
             }
         }
     }
-    let this = context.cast::<MaybeUninit<Channel>>();
+    let this = context.cast::<Channel>();
     // SAFETY: SPDK's context is large enough and aligned as malloc() aligns; nobody uses it before we return.
-    let channel = unsafe { &mut *this }.write(Channel {
-        mirror,
-        legs,
-        last_read: Cell::new(0),
-        under_way: List::new(),
-        parked: Parked::new(),
-        patience: Cell::default(),
-        draining: Cell::new(ptr::null()),
-        poller: Cell::new(ptr::null_mut()),
-        wait: Cell::new(ptr::null_mut()),
-    });
+    let channel = unsafe {
+        this.write(Channel {
+            mirror,
+            legs,
+            last_read: Cell::new(0),
+            under_way: List::new(),
+            parked: Parked::new(),
+            patience: Cell::default(),
+            draining: Cell::new(ptr::null()),
+            poller: Cell::new(ptr::null_mut()),
+            wait: Cell::new(ptr::null_mut()),
+        });
+        &*this
+    };
     channel.under_way.init();
     channel.wait.set(Wait::new(channel));
-    let arg = ptr::from_mut(channel).cast();
     // SAFETY: the poller is unregistered by destroy(), before the context goes.
-    let poller = unsafe { spdk_poller_register_named(Some(io::tick), arg, TICK_US, c"bdev_mirror_parked".as_ptr()) };
+    let poller =
+        unsafe { spdk_poller_register_named(Some(io::tick), context, TICK_US, c"bdev_mirror_parked".as_ptr()) };
     if poller.is_null() {
-        channel.legs.iter_mut().for_each(ChannelLeg::close);
+        channel.legs.iter().for_each(ChannelLeg::close);
         // SAFETY: made above, never armed.
         unsafe { Wait::give_up(channel.wait.get()) };
         return -libc::ENOMEM;
@@ -213,14 +218,14 @@ pub unsafe extern "C" fn create(io_device: *mut c_void, context: *mut c_void) ->
 /// SPDK passes what it passed there; no I/O of the channel is left.
 pub unsafe extern "C" fn destroy(_: *mut c_void, context: *mut c_void) {
     // SAFETY: as promised.
-    let channel = unsafe { &mut *context.cast::<Channel>() };
+    let channel = unsafe { &*context.cast::<Channel>() };
     debug_assert!(channel.under_way.is_empty());
     // SAFETY: registered by create() on this thread; the wait was made there.
     unsafe {
         spdk_poller_unregister(channel.poller.as_ptr());
         Wait::give_up(channel.wait.get());
     }
-    channel.legs.iter_mut().for_each(ChannelLeg::close);
+    channel.legs.iter().for_each(ChannelLeg::close);
 }
 
 /// A channel for the calling thread (`spdk_bdev_fn_table.get_io_channel`); null without memory.
@@ -231,6 +236,3 @@ pub unsafe extern "C" fn get_io_channel(ctx: *mut c_void) -> *mut spdk_io_channe
     // SAFETY: the context is the io_device's address too.
     unsafe { spdk_get_io_channel(ctx) }
 }
-
-/// How often I/O that waits for memory is looked after.
-const TICK_US: u64 = 1_000;

@@ -4,8 +4,8 @@ use crate::leg::{Leg, slots};
 use crate::log::Level;
 use crate::mirror::{Capabilities, Mirror, Phase};
 use crate::{channel, io, log, registry, removal, report, text};
-use mirror_engine::geometry::{TooSmall, mirror_blocks};
-use mirror_rpc::{CreateParams, CreateReply, Durability, LegReply, RpcError, UnmapMode, Wording, quote};
+use mirror_engine::geometry::{SizeError, mirror_blocks};
+use mirror_rpc::{CreateParams, CreateReply, Durability, LegReply, RpcError, SIZE_MB_MAX, UnmapMode, Wording, quote};
 use spdk_sys::*;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -29,10 +29,9 @@ pub fn create(mut params: CreateParams) -> Result<CreateReply, RpcError> {
     let num_blocks = size(&legs, params.size_mb)?;
     let block_bytes = u64::from(legs[0].format.block_bytes);
     params.uuid.get_or_insert_with(Uuid::new_v4);
-    if (num_blocks * block_bytes).is_multiple_of(MIB) {
-        // What a replay of the configuration has to arrive at, whatever legs it finds.
-        params.size_mb = Some(num_blocks * block_bytes / MIB);
-    }
+    // What a replay of the configuration has to arrive at, whatever legs it finds.
+    let bytes = num_blocks.checked_mul(block_bytes).filter(|bytes| bytes.is_multiple_of(MIB));
+    params.size_mb = bytes.map(|bytes| bytes / MIB).filter(|size_mb| *size_mb <= SIZE_MB_MAX).or(params.size_mb);
     let capable = Capabilities::of(&legs, params.unmap == UnmapMode::Pass);
     let mirror = Arc::new(Mirror::new(params, num_blocks, legs, capable));
     register(&mirror)?;
@@ -106,17 +105,22 @@ fn size(legs: &[Leg], size_mb: Option<u64>) -> Result<u64, RpcError> {
     let format = &legs[0].format;
     // min_by_key takes the first of equals; a mirror has at least one leg.
     let smallest = legs.iter().min_by_key(|leg| leg.blocks).unwrap_or(&legs[0]);
-    mirror_blocks(smallest.blocks, format.block_bytes, format.write_unit_blocks, size_mb).map_err(
-        |TooSmall { needed_blocks }| {
-            RpcError::no_space(Wording {
-                subject: &format!("base_bdev {}", quote(&smallest.name)),
-                wrong: "too small",
-                expected: &format!("at least {needed_blocks} blocks of {} bytes", format.block_bytes),
-                found: &smallest.blocks.to_string(),
-                advice: if size_mb.is_some() { "use a larger bdev, or a smaller size_mb" } else { "use a larger bdev" },
-            })
-        },
-    )
+    mirror_blocks(smallest.blocks, format.block_bytes, format.write_unit_blocks, size_mb).map_err(|error| match error {
+        SizeError::TooSmall { needed_blocks } => RpcError::no_space(Wording {
+            subject: &format!("base_bdev {}", quote(&smallest.name)),
+            wrong: "too small",
+            expected: &format!("at least {needed_blocks} blocks of {} bytes", format.block_bytes),
+            found: &smallest.blocks.to_string(),
+            advice: if size_mb.is_some() { "use a larger bdev, or a smaller size_mb" } else { "use a larger bdev" },
+        }),
+        SizeError::NotWhole { write_unit_blocks } => RpcError::invalid(Wording {
+            subject: "size_mb",
+            wrong: "not a whole number of the legs' write units",
+            expected: &format!("a multiple of {write_unit_blocks} blocks of {} bytes", format.block_bytes),
+            found: &format!("{} MiB", size_mb.unwrap_or_default()),
+            advice: "give another size_mb, or leave it out",
+        }),
+    })
 }
 
 /// Registers the io_device, then the bdev, which other modules examine and may open at once.

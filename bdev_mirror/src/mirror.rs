@@ -148,8 +148,7 @@ impl Mirror {
     pub fn mark_diverged(&self, kind: Kind) {
         // A single leg has nothing to differ from.
         if self.legs.len() > 1 && !self.diverged.swap(true, Ordering::AcqRel) {
-            let event =
-                format!("a {kind} failed on some or all legs or was cut short: the legs may differ in its range");
+            let event = format!("{kind} failed on some or all legs or was cut short: the legs may differ in its range");
             self.note(Level::Error, &event);
         }
     }

@@ -108,8 +108,12 @@ mirror_shim_bdev_new(const char *name, const uint8_t uuid[16], void *ctx, uint64
 	bdev->max_rw_size = first_leg->max_rw_size;
 	bdev->split_on_write_unit = first_leg->split_on_write_unit;
 #else
-	/* With no alignment at all 20.07 does not split reads that bring no buffer, and has none above 64 KiB for them. */
-	bdev->required_alignment = 1;
+	/*
+	 * With no alignment at all 20.07 does not split reads that bring no buffer, and has none above 64 KiB for them. But
+	 * where it splits I/O with metadata in a buffer of its own it loses its place in there (_bdev_io_split() counts from
+	 * the current iovec), and no host of such a format comes without a buffer.
+	 */
+	bdev->required_alignment = first_leg->md_len != 0 && !first_leg->md_interleave ? 0 : 1;
 #endif
 	mirror_shim_bdev_stack(bdev, first_leg);
 	return bdev;

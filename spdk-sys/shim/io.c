@@ -50,6 +50,10 @@ read_with_metadata(struct spdk_bdev_desc *desc, struct spdk_io_channel *ch, stru
 		.size = sizeof(opts),
 		.metadata = io->u.bdev.md_buf,
 		.dif_check_flags_exclude_mask = ~io->u.bdev.dif_check_flags,
+#ifdef SPDK_DIF_FLAGS_NVME_PRACT
+		/* The host leaves protection information to the drive; the bdev layer takes this bit from here alone. */
+		.nvme_cdw12.raw = io->u.bdev.dif_check_flags & SPDK_DIF_FLAGS_NVME_PRACT,
+#endif
 	};
 
 	return spdk_bdev_readv_blocks_ext(desc, ch, io->u.bdev.iovs, io->u.bdev.iovcnt, offset,
@@ -73,6 +77,10 @@ write_with_metadata(struct spdk_bdev_desc *desc, struct spdk_io_channel *ch, str
 		.size = sizeof(opts),
 		.metadata = io->u.bdev.md_buf,
 		.dif_check_flags_exclude_mask = ~io->u.bdev.dif_check_flags,
+#ifdef SPDK_DIF_FLAGS_NVME_PRACT
+		/* The host leaves protection information to the drive; the bdev layer takes this bit from here alone. */
+		.nvme_cdw12.raw = io->u.bdev.dif_check_flags & SPDK_DIF_FLAGS_NVME_PRACT,
+#endif
 	};
 
 	return spdk_bdev_writev_blocks_ext(desc, ch, io->u.bdev.iovs, io->u.bdev.iovcnt, offset,
@@ -185,6 +193,17 @@ int
 mirror_shim_wait(struct spdk_bdev_io_wait_entry *entry, struct spdk_bdev_desc *desc, struct spdk_io_channel *ch,
 		 spdk_bdev_io_wait_cb cb, void *cb_arg)
 {
+	struct spdk_bdev_opts opts;
+
+	/* Without a cache the bdev layer wakes nobody, and whoever waits keeps his thread from the pool for ever. */
+#if MIRROR_SHIM_2409
+	spdk_bdev_get_opts(&opts, sizeof(opts));
+#else
+	spdk_bdev_get_opts(&opts);
+#endif
+	if (opts.bdev_io_cache_size == 0) {
+		return -ENOTSUP;
+	}
 	entry->bdev = spdk_bdev_desc_get_bdev(desc);
 	entry->cb_fn = cb;
 	entry->cb_arg = cb_arg;

@@ -150,7 +150,7 @@ struct spdk_bdev_io *mirror_shim_io_abort_target(const struct spdk_bdev_io *io);
 
 /*
  * Calls cb once when this thread frees a spdk_bdev_io; ahead of other waiters where the release knows of layers. -EINVAL
- * if there is one to be had already.
+ * if there is one to be had already, -ENOTSUP where threads keep none (bdev_io_cache_size 0): nobody would be woken.
  */
 int mirror_shim_wait(struct spdk_bdev_io_wait_entry *entry, struct spdk_bdev_desc *desc, struct spdk_io_channel *ch,
 		     spdk_bdev_io_wait_cb cb, void *cb_arg);

@@ -3,10 +3,14 @@
 /// How a child failed, seen from the mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The leg refused the command for what it asks (an invalid field, a range, protection information, a
-    /// reservation): nothing was written. Another leg of the same format mostly answers the same; where one does not, the
-    /// legs differ and [`crate::Verdict::Bad`] says so.
+    /// The leg refused the command as such, before any of it was done: it could not be submitted, or its opcode or a
+    /// field is invalid. Another leg of the same format mostly answers the same; where one does not, the legs differ and
+    /// [`crate::Verdict::Bad`] says so.
     Rejected,
+    /// The command is wrong, and the leg refused it or a part of it: a range, protection information, a reservation. Not
+    /// the leg's doing, and not counted as its error. But layers below split a command and report the part that was
+    /// refused, so other parts may have been written.
+    Deserved,
     /// Cut short by a reset or an abort: as [`Fault::Failed`], but not the leg's doing, and not counted as its error.
     Aborted,
     /// Anything else: the leg may have written all of it, a part, or nothing.
@@ -30,9 +34,9 @@ impl Fault {
         const REFERENCE_TAG_CHECK: u8 = 0x84;
         match (status_code_type, status_code) {
             (GENERIC, INVALID_OPCODE | INVALID_FIELD | INVALID_NAMESPACE_OR_FORMAT) => Self::Rejected,
-            (GENERIC, LBA_OUT_OF_RANGE | RESERVATION_CONFLICT) => Self::Rejected,
+            (GENERIC, LBA_OUT_OF_RANGE | RESERVATION_CONFLICT) => Self::Deserved,
             // Guard, application tag and reference tag: the write's own protection information is wrong.
-            (MEDIA, GUARD_CHECK..=REFERENCE_TAG_CHECK) => Self::Rejected,
+            (MEDIA, GUARD_CHECK..=REFERENCE_TAG_CHECK) => Self::Deserved,
             (GENERIC, ABORTED_BY_REQUEST | ABORTED_BY_QUEUE_DELETION) => Self::Aborted,
             _ => Self::Failed,
         }
@@ -46,8 +50,8 @@ mod tests {
     #[test]
     fn the_commands_own_errors_are_no_fault_of_the_leg() {
         assert_eq!(Fault::of_nvme(0, 0x02), Fault::Rejected);
-        assert_eq!(Fault::of_nvme(0, 0x83), Fault::Rejected);
-        assert_eq!(Fault::of_nvme(2, 0x82), Fault::Rejected);
+        assert_eq!(Fault::of_nvme(0, 0x83), Fault::Deserved, "may come in the middle of a split command");
+        assert_eq!(Fault::of_nvme(2, 0x82), Fault::Deserved, "may be that of the last part");
     }
 
     #[test]

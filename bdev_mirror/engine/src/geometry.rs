@@ -4,44 +4,57 @@ const MIB: u64 = 1 << 20;
 /// Most that the default size leaves free on the smallest leg.
 const SPARE_BYTES_MAX: u64 = 128 * MIB;
 
-/// The legs cannot hold the mirror.
+/// Why there can be no mirror of that size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooSmall {
-    /// Blocks that a leg would need at least.
-    pub needed_blocks: u64,
+pub enum SizeError {
+    /// The smallest leg would need this many blocks at least.
+    TooSmall {
+        /// Of the legs' block size.
+        needed_blocks: u64,
+    },
+    /// The size that was asked for is not a whole number of write units.
+    NotWhole {
+        /// Blocks of a write unit.
+        write_unit_blocks: u64,
+    },
 }
 
 /// Blocks of a mirror whose smallest leg has `leg_blocks` blocks of `block_bytes` bytes.
 ///
 /// With `size_mb` the mirror has that many MiB; without, the smallest leg less 0.1 % (at most 128 MiB less), so that a
-/// replacement that is a few MB smaller still fits. Rounded down to whole MiB where blocks divide a MiB, and to whole
+/// replacement that is a few MB smaller still fits; rounded down to whole MiB where blocks divide a MiB, and to whole
 /// `write_unit_blocks`.
+///
+/// # Errors
+/// [`SizeError`]: the leg is too small for that, or `size_mb` is not whole write units.
 pub fn mirror_blocks(
     leg_blocks: u64,
     block_bytes: u32,
     write_unit_blocks: u32,
     size_mb: Option<u64>,
-) -> Result<u64, TooSmall> {
+) -> Result<u64, SizeError> {
     let block_bytes = u64::from(block_bytes.max(1));
     let per_mib = if MIB.is_multiple_of(block_bytes) { MIB / block_bytes } else { 1 };
-    // A write unit that does not divide the MiB wins: the size stays a whole number of units.
-    let write_unit = u64::from(write_unit_blocks.max(1));
-    let step = if per_mib.is_multiple_of(write_unit) { per_mib } else { write_unit };
-    let wanted = match size_mb {
-        Some(size_mb) => {
-            // Saturating: more than any leg has is too small all the same.
-            let wanted = size_mb.saturating_mul(MIB) / block_bytes;
-            if wanted > leg_blocks {
-                return Err(TooSmall { needed_blocks: wanted });
-            }
-            wanted
-        }
-        None => leg_blocks - (leg_blocks / 1000).min(SPARE_BYTES_MAX / block_bytes),
-    };
-    match wanted - wanted % step {
-        0 => Err(TooSmall { needed_blocks: step }),
-        blocks => Ok(blocks),
+    let write_unit_blocks = u64::from(write_unit_blocks.max(1));
+    if let Some(size_mb) = size_mb {
+        // Saturating: more than any leg has is too small all the same.
+        let wanted = size_mb.saturating_mul(MIB) / block_bytes;
+        return if wanted > leg_blocks {
+            Err(SizeError::TooSmall { needed_blocks: wanted })
+        } else if !wanted.is_multiple_of(write_unit_blocks) {
+            Err(SizeError::NotWhole { write_unit_blocks })
+        } else {
+            Ok(wanted)
+        };
     }
+    // A write unit that does not divide the MiB wins: the size stays a whole number of units.
+    let step = if per_mib.is_multiple_of(write_unit_blocks) { per_mib } else { write_unit_blocks };
+    if leg_blocks < step {
+        return Err(SizeError::TooSmall { needed_blocks: step });
+    }
+    let wanted = leg_blocks - (leg_blocks / 1000).min(SPARE_BYTES_MAX / block_bytes);
+    // A leg of just one step is used whole.
+    Ok((wanted - wanted % step).max(step))
 }
 
 #[cfg(test)]
@@ -64,14 +77,17 @@ mod tests {
     #[test]
     fn a_size_is_kept_or_refused() {
         assert_eq!(mirror_blocks(8192, 512, 1, Some(4)), Ok(8192));
-        assert_eq!(mirror_blocks(8191, 512, 1, Some(4)), Err(TooSmall { needed_blocks: 8192 }));
+        assert_eq!(mirror_blocks(8191, 512, 1, Some(4)), Err(SizeError::TooSmall { needed_blocks: 8192 }));
         assert!(mirror_blocks(8192, 512, 1, Some(u64::MAX)).is_err());
+        assert_eq!(mirror_blocks(8192, 512, 3, Some(2)), Err(SizeError::NotWhole { write_unit_blocks: 3 }));
+        assert_eq!(mirror_blocks(8192, 512, 4096, Some(1)), Err(SizeError::NotWhole { write_unit_blocks: 4096 }));
     }
 
     #[test]
     fn a_leg_below_one_mib_is_too_small() {
-        assert_eq!(mirror_blocks(2047, 512, 1, None), Err(TooSmall { needed_blocks: 2048 }));
-        assert_eq!(mirror_blocks(0, 4096, 1, None), Err(TooSmall { needed_blocks: 256 }));
+        assert_eq!(mirror_blocks(2047, 512, 1, None), Err(SizeError::TooSmall { needed_blocks: 2048 }));
+        assert_eq!(mirror_blocks(2048, 512, 1, None), Ok(2048));
+        assert_eq!(mirror_blocks(0, 4096, 1, None), Err(SizeError::TooSmall { needed_blocks: 256 }));
     }
 
     #[test]

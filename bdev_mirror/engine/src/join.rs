@@ -72,7 +72,7 @@ impl Join {
         self.pending = self.pending.without(slot);
         match fault {
             Fault::Rejected => self.rejected = self.rejected.with(slot),
-            Fault::Aborted | Fault::Failed => self.failed = self.failed.with(slot),
+            Fault::Deserved | Fault::Aborted | Fault::Failed => self.failed = self.failed.with(slot),
         }
         self.step()
     }

@@ -11,6 +11,9 @@
 pub enum Relief {
     /// Wait on.
     Wait,
+    /// Join the bdev layer's queue of waiters, even with nobody in sight who would wake the channel: another bdev on the
+    /// same thread may be what takes all memory, and only those in that queue get any then.
+    Queue,
     /// Complete the youngest I/O of which nothing was sent with an error.
     FailYoungest,
 }
@@ -22,6 +25,10 @@ pub const PATIENCE_TICKS: u32 = 5_000;
 /// The same for a channel that has given up an I/O and still waits: it is known to be tied up, and every knot after the
 /// first would cost seconds again.
 pub const PATIENCE_TICKS_STARVED: u32 = 10;
+
+/// Ticks without progress before the channel queues up all the same. Not sooner: with nobody to wake it, it would keep
+/// its thread from what other threads give back to the pool.
+pub const QUEUE_TICKS: u32 = 100;
 
 /// Counts the ticks at which a channel waited and nothing was sent or ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,11 +47,15 @@ impl Patience {
     /// One tick has passed while I/O waited for memory.
     pub fn tick(&mut self) -> Relief {
         self.idle_ticks = self.idle_ticks.saturating_add(1);
-        if self.idle_ticks < if self.starved { PATIENCE_TICKS_STARVED } else { PATIENCE_TICKS } {
-            return Relief::Wait;
+        let patience = if self.starved { PATIENCE_TICKS_STARVED } else { PATIENCE_TICKS };
+        if self.idle_ticks >= patience {
+            self.starved = true;
+            Relief::FailYoungest
+        } else if self.idle_ticks >= QUEUE_TICKS.min(patience / 2) {
+            Relief::Queue
+        } else {
+            Relief::Wait
         }
-        self.starved = true;
-        Relief::FailYoungest
     }
 
     /// Nothing waits any more: memory is no problem until it is one again.
@@ -61,7 +72,7 @@ mod tests {
     fn nobody_is_given_up_while_there_is_progress() {
         let mut patience = Patience::default();
         for tick in 0..3 * PATIENCE_TICKS {
-            assert_eq!(patience.tick(), Relief::Wait);
+            assert_ne!(patience.tick(), Relief::FailYoungest);
             if tick % (PATIENCE_TICKS - 1) == 0 {
                 patience.progressed();
             }
@@ -72,7 +83,7 @@ mod tests {
     fn one_a_tick_is_given_up_once_patience_ends() {
         let mut patience = Patience::default();
         for _ in 1..PATIENCE_TICKS {
-            assert_eq!(patience.tick(), Relief::Wait);
+            assert_ne!(patience.tick(), Relief::FailYoungest);
         }
         assert_eq!(patience.tick(), Relief::FailYoungest);
         assert_eq!(patience.tick(), Relief::FailYoungest);
@@ -83,15 +94,25 @@ mod tests {
     #[test]
     fn patience_is_short_until_nothing_waits() {
         let mut patience = Patience::default();
-        while patience.tick() == Relief::Wait {}
+        while patience.tick() != Relief::FailYoungest {}
         patience.progressed();
         for _ in 1..PATIENCE_TICKS_STARVED {
-            assert_eq!(patience.tick(), Relief::Wait);
+            assert_ne!(patience.tick(), Relief::FailYoungest);
         }
         assert_eq!(patience.tick(), Relief::FailYoungest);
         patience.recovered();
         for _ in 1..PATIENCE_TICKS {
+            assert_ne!(patience.tick(), Relief::FailYoungest);
+        }
+    }
+
+    #[test]
+    fn it_queues_up_after_a_while_and_long_before_it_gives_up() {
+        let mut patience = Patience::default();
+        for _ in 1..QUEUE_TICKS {
             assert_eq!(patience.tick(), Relief::Wait);
         }
+        assert_eq!(patience.tick(), Relief::Queue);
+        const { assert!(QUEUE_TICKS < PATIENCE_TICKS / 10) };
     }
 }

@@ -118,6 +118,10 @@ unsafe extern "C" fn child_done<const SLOT: usize>(child: *mut spdk_bdev_io, suc
         // SAFETY: as above.
         unsafe { child_failed(host, slot, child) };
     }
+    // `host` may be gone; the channel is not: SPDK destroys it by a message.
+    if !channel.parked().is_empty() {
+        channel.go_on();
+    }
 }
 
 /// # Safety

@@ -169,7 +169,7 @@ unsafe fn start(channel: &Channel, io: *mut spdk_bdev_io, kind: Kind, legs: LegM
         if channel.parked().is_empty() {
             send_rest(channel, host, kind);
         } else {
-            channel.parked().push_back(host);
+            channel.line_up(host);
         }
     }
 }

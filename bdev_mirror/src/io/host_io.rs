@@ -30,8 +30,8 @@ impl Kind {
         !matches!(self, Self::Reset | Self::Abort)
     }
 
-    /// Whether its children may need memory of their own: where a leg has no such command, the bdev layer makes writes
-    /// of it.
+    /// Whether its children may need memory of their own again and again: where a leg has no such command, the bdev layer
+    /// writes zeroes piece by piece.
     pub const fn is_hungry(self) -> bool {
         matches!(self, Self::WriteZeroes | Self::Unmap)
     }
@@ -47,7 +47,8 @@ impl Kind {
 /// the `HostIo` as their callback argument.
 ///
 /// All fields are cells: completions, wake-ups and submissions of one thread nest in each other, and SPDK may give the
-/// memory to the next I/O as soon as this one is completed.
+/// memory to the next I/O as soon as this one is completed. (Nothing but cells: a reference to it promises the compiler
+/// nothing about its content, also not that it stays.)
 #[repr(C)]
 pub struct HostIo {
     channel: Cell<*const Channel>,
@@ -79,6 +80,8 @@ impl HostIo {
         // content, in memory that SPDK's pool has initialised.
         unsafe {
             let this = io.byte_add(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast::<Self>();
+            // A link leads back to its HostIo, and that to its I/O, by address.
+            io.expose_provenance();
             addr_of_mut!((*this).channel).write(Cell::new(channel));
             addr_of_mut!((*this).join).write(UnsafeCell::new(Join::new(legs)));
             addr_of_mut!((*this).legs).write(Cell::new(legs));
@@ -110,14 +113,16 @@ impl HostIo {
     /// # Safety
     /// The link is in a channel's list of I/O under way.
     pub unsafe fn of_link(link: &Link) -> &Self {
-        // SAFETY: only links inside a HostIo join that list.
-        unsafe { &*ptr::from_ref(link).byte_sub(offset_of!(Self, link)).cast::<Self>() }
+        let address = ptr::from_ref(link).addr() - offset_of!(Self, link);
+        // SAFETY: only links inside a HostIo join that list, whose memory start() has exposed.
+        unsafe { &*ptr::with_exposed_provenance(address) }
     }
 
     /// The host I/O itself, as SPDK knows it.
     #[inline]
     pub fn io(&self) -> *mut spdk_bdev_io {
-        ptr::from_ref(self).cast_mut().wrapping_byte_sub(MIRROR_SHIM_IO_CTX_OFFSET as usize).cast()
+        // start() has exposed it.
+        ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr() - MIRROR_SHIM_IO_CTX_OFFSET as usize)
     }
 
     /// The channel it came through.

@@ -2,7 +2,7 @@
 //!
 //! A leg that has no `spdk_bdev_io` for a child answers -ENOMEM. The host I/O then waits at the head of the channel's
 //! queue, others line up behind it, and they go on where they stopped: at a wake-up of the bdev layer, which comes when
-//! this thread frees one, or at the next tick of a slow poller. See [`mirror_engine::starvation`] for the case in which
+//! this thread frees one, when a child of ours has ended, or at the next tick of a slow poller. See [`mirror_engine::starvation`] for the case in which
 //! neither helps.
 
 use super::child::{Sent, send_rest};
@@ -52,13 +52,6 @@ impl Parked {
         self.first.set(host);
     }
 
-    /// Takes the oldest.
-    pub fn pop_front(&self) -> Option<&HostIo> {
-        let host = self.get(self.first.get())?;
-        self.remove(host);
-        Some(host)
-    }
-
     /// Takes one out, wherever it is; whether it was there.
     pub fn remove(&self, host: &HostIo) -> bool {
         let mut before = None;
@@ -94,17 +87,18 @@ impl Parked {
         }
     }
 
+    /// The oldest of which this holds.
+    fn first(&self, holds: impl Fn(&HostIo) -> bool) -> Option<&HostIo> {
+        self.iter().find(|host| holds(host))
+    }
+
     /// The youngest of which nothing was sent. Resets stay: the host counts on them when all else fails.
     fn youngest_untouched(&self) -> Option<&HostIo> {
-        let mut found = None;
-        let mut here = self.get(self.first.get());
-        while let Some(at) = here {
-            if at.is_untouched() && at.kind() != Kind::Reset {
-                found = Some(at);
-            }
-            here = self.get(at.parked_next().get());
-        }
-        found
+        self.iter().filter(|host| host.is_untouched() && host.kind() != Kind::Reset).last()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &HostIo> {
+        std::iter::successors(self.get(self.first.get()), |host| self.get(host.parked_next().get()))
     }
 
     fn get(&self, host: *const HostIo) -> Option<&HostIo> {
@@ -113,21 +107,74 @@ impl Parked {
     }
 }
 
-impl Channel {
-    /// Sends what waits, until memory runs out again.
-    pub fn pump(&self) {
-        while let Some(host) = self.parked().pop_front() {
-            if host.kind().is_hungry() && host.is_untouched() && self.has_children() {
-                // One at a time: two that were begun and cannot go on would wait for each other, and neither can be
-                // given up. The poller comes back.
-                self.parked().push_front(host);
-                return self.resume_poller();
+/// What may be begun of the I/O that waits. What was begun already is always gone on with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// Hardly anything, as long as the channel has children in flight. Memory that comes one by one, by wake-ups, goes to
+    /// what was begun before: layers below (a bdev on a bdev, zeroes that are written) wait in the same queue for what
+    /// they need to finish our children, and more children would only take it from them, until nobody can finish.
+    Little,
+    /// All that there is memory for, but what is hungry one at a time: it gives memory back and needs it again, and two of
+    /// them may wait for each other. As long as anyone waits on this thread the bdev layer gives nothing to those who ask
+    /// without a wake-up, so this takes nothing from a layer below.
+    Most,
+}
+
+/// How far the queue was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing waits any more.
+    Nothing,
+    /// Some may not be begun yet.
+    Held,
+    /// Memory ran out.
+    Hungry,
+}
+
+impl Begin {
+    fn allows(self, host: &HostIo, children: u32) -> bool {
+        let hungry = host.kind().is_hungry();
+        !host.is_untouched()
+            || match self {
+                Self::Little => children <= u32::from(!hungry),
+                Self::Most => !hungry || children == 0,
             }
+    }
+}
+
+impl Channel {
+    /// A wake-up: memory has come.
+    pub fn pump(&self) {
+        self.send_parked(Begin::Little);
+    }
+
+    /// A child has ended while I/O waits; what it gave back was offered to those who stood in the queue.
+    #[cold]
+    pub fn go_on(&self) {
+        if !self.is_waiting() {
+            self.send_parked(Begin::Little);
+        }
+    }
+
+    /// An I/O comes while others wait: it lines up, and goes at once where they are only held back.
+    #[cold]
+    pub fn line_up(&self, host: &HostIo) {
+        self.parked().push_back(host);
+        if !self.is_waiting() {
+            self.send_parked(Begin::Most);
+        }
+    }
+
+    /// Sends what waits, until memory runs out again. The poller comes back for what is left.
+    fn send_parked(&self, begin: Begin) -> Left {
+        while let Some(host) = self.parked().first(|host| begin.allows(host, self.children())) {
+            self.parked().remove(host);
             if send_rest(self, host, host.kind()) == Sent::NoMemory {
-                return;
+                return Left::Hungry;
             }
             self.progressed();
         }
+        if self.parked().is_empty() { Left::Nothing } else { Left::Held }
     }
 }
 
@@ -154,11 +201,27 @@ pub unsafe extern "C" fn tick(arg: *mut c_void) -> c_int {
 }
 
 fn relieve(channel: &Channel) {
-    if !channel.is_waiting() {
-        channel.pump();
-    }
-    if channel.parked().is_empty() || channel.tick_patience() == Relief::Wait {
+    let left = if channel.is_waiting() { Left::Hungry } else { channel.send_parked(Begin::Most) };
+    if left == Left::Nothing {
         return;
+    }
+    match channel.tick_patience() {
+        Relief::Wait => {}
+        Relief::Queue if left == Left::Hungry => channel.join_waiters(),
+        Relief::Queue => {}
+        Relief::FailYoungest => fail_youngest(channel),
+    }
+}
+
+/// Nothing was sent or ended for long: one gives its memory back, unless there is some for it.
+fn fail_youngest(channel: &Channel) {
+    if !channel.is_waiting()
+        && let Some(held) = channel.parked().first(|host| host.is_untouched())
+    {
+        channel.parked().remove(held);
+        if send_rest(channel, held, held.kind()) == Sent::All {
+            return channel.progressed();
+        }
     }
     if let Some(host) = channel.parked().youngest_untouched() {
         channel.parked().remove(host);

@@ -112,7 +112,8 @@ fn succeeds(ctx: &Ctx) -> Result<()> {
 /// When each product was built.
 fn products() -> Result<Vec<(PathBuf, SystemTime)>> {
     let mut found = Vec::new();
-    for folder in ["target/out", "target/tools/debug"] {
+    // A compiled crate is a file in deps; what lies beside the programs is linked anew by each cargo command.
+    for folder in ["target/out", "target/tools/debug/deps", "target/static/release/deps"] {
         for entry in fs::read_dir(Path::new(ROOT).join(folder))?.flatten().filter(|entry| entry.path().is_file()) {
             found.push((entry.path(), entry.metadata()?.modified()?));
         }

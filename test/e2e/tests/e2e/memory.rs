@@ -4,13 +4,18 @@ use anyhow::{Context, Result, ensure};
 use mirror_e2e::app::App;
 use mirror_e2e::bdevs::{self, mirror_info};
 use mirror_e2e::load::{self, Load};
+use mirror_e2e::spdk::Stock;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, Need};
 use crate::legs::{Kind, Legs};
 
 pub fn cases() -> Vec<Case> {
-    let mut cases = vec![Case::new("memory::legs_that_need_memory_themselves", &[Need::Module], hungry_legs)];
+    let mut cases = vec![
+        Case::new("memory::legs_that_need_memory_themselves", &[Need::Module], hungry_legs),
+        Case::new("memory::legs_on_other_bdevs", &[Need::Module], layered_legs),
+        Case::new("memory::threads_that_keep_none", &[Need::Module], no_cache),
+    ];
     for (name, cores) in [("one_core", "0x1"), ("two_cores", "0x3")] {
         for (load, depth) in [("smallest_pool", 4), ("smallest_pool_swamped", 64)] {
             let run = move |ctx: &Ctx| smallest_pool(ctx, cores, depth);
@@ -36,6 +41,49 @@ fn hungry_legs(ctx: &Ctx) -> Result<()> {
     ensure!(result.is_ok() || starved > 0, "pool of {pool}: {result:?}, though no I/O starved: {info}");
     ensure!(info["health"] == "optimal", "an I/O of which nothing was sent changes nothing: {info}");
     app.call("bdev_mirror_delete", json!({"name": "mirror0"}))?;
+    app.stop()?;
+    Ok(())
+}
+
+/// Each child needs a spdk_bdev_io more below, in a pool that three I/Os fill. Nothing may stay stuck for ever.
+fn layered_legs(ctx: &Ctx) -> Result<()> {
+    for depth in [4, 32] {
+        let load = Load::verify("mirror0", 4096, depth, ctx.seconds(2)).extra(&["-f"]);
+        let mut app = ctx.start(load.spec(ctx.mirror_bdevperf()?).arg("--wait-for-rpc"))?;
+        app.call("bdev_set_options", json!({"bdev_io_pool_size": 8, "bdev_io_cache_size": 4}))?;
+        app.call("framework_start_init", Value::Null)?;
+        for (base, name) in [("a", "over_a"), ("b", "over_b")] {
+            bdevs::malloc(&mut app, base, 16, 512)?;
+            app.call("bdev_passthru_create", json!({"name": name, "base_bdev_name": base}))?;
+        }
+        let made = bdevs::mirror(&mut app, "mirror0", &["over_a", "over_b"])?;
+        let result = load::begin(&app)?.finish().with_context(|| format!("stuck at depth {depth}"))?;
+        let info = mirror_info(&mut app, "mirror0")?;
+        let starved = info["nomem_failed_ios"].as_u64().context("no nomem_failed_ios")?;
+        ensure!(result.is_ok() || starved > 0, "depth {depth}: {result:?}, though no I/O starved: {info}");
+        ensure!(info["health"] == "optimal", "an I/O of which nothing was sent changes nothing: {info}");
+        let (_, nonzero) = bdevs::compare(&mut app, "a", "b", made["num_blocks"].as_u64())?;
+        ensure!(nonzero > 0, "depth {depth}: nothing was written");
+        println!("memory: depth {depth} on layered legs: {starved} I/Os were failed");
+        app.stop()?;
+    }
+    Ok(())
+}
+
+/// With no spdk_bdev_ios kept by threads the bdev layer wakes nobody: a place in its queue would be one for ever. Three
+/// writes need nine of eight; a host that waits itself would be stuck in that queue, so the test's call does not.
+fn no_cache(ctx: &Ctx) -> Result<()> {
+    let mut app = ctx.start(ctx.kit.preloaded(Stock::SpdkTgt)?.arg("--wait-for-rpc"))?;
+    app.call("bdev_set_options", json!({"bdev_io_pool_size": 8, "bdev_io_cache_size": 0}))?;
+    app.call("framework_start_init", Value::Null)?;
+    bdevs::malloc(&mut app, "a", 16, 512)?;
+    bdevs::malloc(&mut app, "b", 16, 512)?;
+    bdevs::mirror(&mut app, "mirror0", &["a", "b"])?;
+    for _ in 0..20 {
+        let call = json!({"name": "mirror0", "writes": 3, "then": "reset", "delay_ms": 50});
+        let ended = app.call("test_write_then", call)?;
+        ensure!(ended == json!({"ended_before": 3, "ended_after": 0, "failed": 0, "other": true}), "{ended}");
+    }
     app.stop()?;
     Ok(())
 }

@@ -169,7 +169,7 @@ fn spdk_dir_comes_first() -> Result<()> {
     Ok(())
 }
 
-/// The build script of spdk-sys, as cargo has compiled it.
+/// The build script of spdk-sys, as cargo has compiled it for one of the products.
 fn build_script() -> Result<()> {
     let place = Place::new()?;
     let run = |variable: &str, value: &Path| -> Result<Output> {
@@ -198,13 +198,12 @@ fn build_script() -> Result<()> {
 }
 
 fn newest_build_script() -> Result<PathBuf> {
-    let build = root().join("target/tools/debug/build");
-    let scripts = fs::read_dir(&build)?.flatten().filter(|entry| {
-        entry.file_name().to_string_lossy().starts_with("spdk-sys-") && entry.path().join("build-script-main").exists()
-    });
-    let path = |entry: fs::DirEntry| entry.path().join("build-script-main");
-    let newest = scripts.map(path).max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok());
-    newest.with_context(|| format!("no build script of spdk-sys in {}: run the tests by make test", build.display()))
+    let builds = ["shared", "static"].map(|product| root().join("target").join(product).join("release/build"));
+    let folders = builds.iter().flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path());
+    let scripts = folders.map(|folder| folder.join("build-script-main"));
+    let scripts = scripts.filter(|script| script.is_file() && script.to_string_lossy().contains("/spdk-sys-"));
+    let newest = scripts.max_by_key(|script| script.metadata().and_then(|data| data.modified()).ok());
+    newest.with_context(|| format!("no build script of spdk-sys in {builds:?}: run the tests by make test"))
 }
 
 /// Without root the packages are named in one line, and nothing is tried.
