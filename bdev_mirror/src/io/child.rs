@@ -113,15 +113,23 @@ unsafe extern "C" fn child_done<const SLOT: usize>(child: *mut spdk_bdev_io, suc
     if success {
         // SAFETY: the child is ours to free. Freed first: I/O that waits for memory, perhaps this very one, gets it now.
         unsafe { spdk_bdev_free_io(child) };
-        host.leg_good(slot);
+        if channel.parked().is_empty() {
+            host.leg_good(slot);
+        } else {
+            good_while_others_wait(host, slot);
+        }
     } else {
         // SAFETY: as above.
         unsafe { child_failed(host, slot, child) };
     }
-    // `host` may be gone; the channel is not: SPDK destroys it by a message.
-    if !channel.parked().is_empty() {
-        channel.go_on();
-    }
+}
+
+#[cold]
+fn good_while_others_wait(host: &HostIo, slot: Slot) {
+    let channel = ptr::from_ref(host.channel());
+    host.leg_good(slot);
+    // SAFETY: `host` may be gone; its channel is not, which SPDK destroys by a message.
+    unsafe { &*channel }.go_on();
 }
 
 /// # Safety

@@ -10,7 +10,7 @@ use mirror_e2e::load::{self, Load};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, Need};
-use crate::world::{THINGS, expect_held_as, expect_well, held, rss_kb, warm_up};
+use crate::world::{THINGS, expect_held_as, expect_well, held_at_rest, rss_kb, warm_up};
 
 const CYCLES: u32 = 1000;
 /// Caches and allocators have their size by then.
@@ -46,7 +46,7 @@ fn a_thousand(ctx: &Ctx) -> Result<()> {
     for name in ["a", "b", "c", "d"] {
         bdevs::malloc(&mut app, name, 16, 512)?;
     }
-    let before = held(&mut app)?;
+    let before = held_at_rest(&mut app)?;
     mirror(&mut app, "busy", &["a", "b"])?;
     let running = load::begin(&app)?;
     let mut settled = None;

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, Need};
-use crate::world::{EVERYTHING, expect_held_as, held, warm_up};
+use crate::world::{EVERYTHING, expect_held_as, held_at_rest, warm_up};
 
 const METHODS: [&str; 4] = ["bdev_mirror_create", "bdev_mirror_delete", "bdev_mirror_stop", "bdev_mirror_get_bdevs"];
 const KEYS: [&str; 16] = [
@@ -102,7 +102,7 @@ fn restore(app: &mut App) -> Result<()> {
 fn parameters(ctx: &Ctx) -> Result<()> {
     let mut rng = seeded()?;
     let mut app = start(ctx)?;
-    let before = held(&mut app)?;
+    let before = held_at_rest(&mut app)?;
     let until = Instant::now() + Duration::from_secs(ctx.seconds(15).into());
     let (mut accepted, mut refused) = (0, 0);
     while Instant::now() < until {
@@ -129,7 +129,7 @@ fn parameters(ctx: &Ctx) -> Result<()> {
 fn bytes(ctx: &Ctx) -> Result<()> {
     let mut rng = seeded()?;
     let mut app = start(ctx)?;
-    let before = held(&mut app)?;
+    let before = held_at_rest(&mut app)?;
     let until = Instant::now() + Duration::from_secs(ctx.seconds(5).into());
     while Instant::now() < until {
         let method = METHODS.choose(&mut rng).context("no method")?;

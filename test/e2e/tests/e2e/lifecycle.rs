@@ -11,7 +11,9 @@ use mirror_e2e::spdk::Stock;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, Need, data_dir};
-use crate::world::{THINGS, expect_free, expect_held_as, expect_refusal, expect_well, held, unchanged, warm_up};
+use crate::world::{
+    THINGS, expect_free, expect_held_as, expect_refusal, expect_well, held, held_at_rest, unchanged, warm_up,
+};
 
 pub fn cases() -> Vec<Case> {
     let module =
@@ -288,7 +290,7 @@ fn forced_delete_under_load(ctx: &Ctx, cores: &str, split: bool) -> Result<()> {
     let mut app = load.start(ctx.mirror_bdevperf()?.cores(cores), &ctx.machine()?)?;
     warm_up(&mut app)?;
     two_legs(&mut app, 16)?;
-    let before = held(&mut app)?;
+    let before = held_at_rest(&mut app)?;
     mirror(&mut app, "mirror0", &["a", "b"])?;
     let running = load::begin(&app)?;
     sleep(Duration::from_secs(1));

@@ -31,13 +31,17 @@ pub fn held(app: &mut App) -> Result<Value> {
 
 /// Runs `what` and insists that everything countable is afterwards as it was.
 pub fn unchanged(app: &mut App, what: impl FnOnce(&mut App) -> Result<()>) -> Result<()> {
-    let before = settled(app, |held| {
-        let bdevs = held["bdevs"].as_array().into_iter().flatten();
-        // SPDK's own modules examine a new bdev for a while, and have it open meanwhile.
-        bdevs.into_iter().all(|bdev| bdev["open"] == false || !bdev["claimed_by"].is_null())
-    })?;
+    let before = held_at_rest(app)?;
     what(app)?;
     expect_held_as(app, &before, &EVERYTHING)
+}
+
+/// What is held once SPDK's own modules have examined all bdevs, which they have open meanwhile.
+pub fn held_at_rest(app: &mut App) -> Result<Value> {
+    settled(app, |held| {
+        let bdevs = held["bdevs"].as_array().into_iter().flatten();
+        bdevs.into_iter().all(|bdev| bdev["open"] == false || !bdev["claimed_by"].is_null())
+    })
 }
 
 /// All keys of [`held`].
