@@ -10,7 +10,7 @@ pub fn shared(spdk: &Spdk) {
     for dir in &spdk.lib_dirs {
         println!("cargo:rustc-link-search=native={}", dir.display());
     }
-    for lib in ["bdev", "thread", "rpc", "jsonrpc", "json", "log", "util"] {
+    for lib in ["bdev", "env_dpdk", "thread", "rpc", "jsonrpc", "json", "log", "util"] {
         println!("cargo:rustc-link-lib=dylib=spdk_{lib}");
     }
 }

@@ -2,6 +2,7 @@
 /* I/O: children on a leg, their status, buffers, waiting. */
 
 #include "shim.h"
+#include "spdk/env.h"
 #include "spdk/likely.h"
 #include "spdk/nvme_spec.h"
 
@@ -212,4 +213,16 @@ mirror_shim_wait(struct spdk_bdev_io_wait_entry *entry, struct spdk_bdev_desc *d
 	entry->dep_unblock = true;
 #endif
 	return spdk_bdev_queue_io_wait(entry->bdev, ch, entry);
+}
+
+size_t
+mirror_shim_free_ios(void)
+{
+	char name[32];
+	struct spdk_mempool *pool;
+
+	/* The bdev layer keeps the pool to itself, but its name is the same in all releases. */
+	snprintf(name, sizeof(name), "bdev_io_%d", getpid());
+	pool = spdk_mempool_lookup(name);
+	return pool != NULL ? spdk_mempool_count(pool) : 0;
 }

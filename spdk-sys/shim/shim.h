@@ -155,6 +155,9 @@ struct spdk_bdev_io *mirror_shim_io_abort_target(const struct spdk_bdev_io *io);
 int mirror_shim_wait(struct spdk_bdev_io_wait_entry *entry, struct spdk_bdev_desc *desc, struct spdk_io_channel *ch,
 		     spdk_bdev_io_wait_cb cb, void *cb_arg);
 
+/* How many spdk_bdev_ios no thread has; 0 where that is not known. */
+size_t mirror_shim_free_ios(void);
+
 /* JSON and logs */
 
 typedef void (*mirror_shim_text_cb)(void *ctx, const char *text, size_t length);

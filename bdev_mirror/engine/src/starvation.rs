@@ -30,6 +30,15 @@ pub const PATIENCE_TICKS_STARVED: u32 = 10;
 /// its thread from what other threads give back to the pool.
 pub const QUEUE_TICKS: u32 = 100;
 
+/// Free `spdk_bdev_io`s in the pool from which on no thread can be short of them for long.
+const PLENTY: usize = 1_024;
+
+/// Whether I/O that is held back for caution may go after all.
+#[must_use]
+pub const fn is_plenty(free_ios: usize) -> bool {
+    free_ios >= PLENTY
+}
+
 /// Counts the ticks at which a channel waited and nothing was sent or ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {

@@ -9,7 +9,7 @@ use super::child::{Sent, send_rest};
 use super::host_io::{HostIo, Kind};
 use super::reset;
 use crate::channel::Channel;
-use mirror_engine::starvation::Relief;
+use mirror_engine::starvation::{self, Relief};
 use spdk_sys::*;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -118,6 +118,8 @@ enum Begin {
     /// them may wait for each other. As long as anyone waits on this thread the bdev layer gives nothing to those who ask
     /// without a wake-up, so this takes nothing from a layer below.
     Most,
+    /// All that there is memory for: the pool is far from empty.
+    All,
 }
 
 /// How far the queue was sent.
@@ -138,6 +140,7 @@ impl Begin {
             || match self {
                 Self::Little => children <= u32::from(!hungry),
                 Self::Most => !hungry || children == 0,
+                Self::All => true,
             }
     }
 }
@@ -201,7 +204,9 @@ pub unsafe extern "C" fn tick(arg: *mut c_void) -> c_int {
 }
 
 fn relieve(channel: &Channel) {
-    let left = if channel.is_waiting() { Left::Hungry } else { channel.send_parked(Begin::Most) };
+    // SAFETY: the pool exists as long as there are channels.
+    let begin = if starvation::is_plenty(unsafe { mirror_shim_free_ios() }) { Begin::All } else { Begin::Most };
+    let left = if channel.is_waiting() { Left::Hungry } else { channel.send_parked(begin) };
     if left == Left::Nothing {
         return;
     }
@@ -213,16 +218,8 @@ fn relieve(channel: &Channel) {
     }
 }
 
-/// Nothing was sent or ended for long: one gives its memory back, unless there is some for it.
+/// Nothing was sent or ended for long: one gives its memory back.
 fn fail_youngest(channel: &Channel) {
-    if !channel.is_waiting()
-        && let Some(held) = channel.parked().first(|host| host.is_untouched())
-    {
-        channel.parked().remove(held);
-        if send_rest(channel, held, held.kind()) == Sent::All {
-            return channel.progressed();
-        }
-    }
     if let Some(host) = channel.parked().youngest_untouched() {
         channel.parked().remove(host);
         channel.mirror().count_given_up();
