@@ -44,6 +44,9 @@ pub enum Need {
     MallocMetadata,
     /// A release whose aio and delay bdevs survive a reset.
     LegReset,
+    /// A release whose aio bdev zeroes in a small pool: that of 24.09 alone, without a mirror, hangs with two I/Os of 4 MiB
+    /// and a pool of 8.
+    LegZeroes,
     /// A tree of another release (OTHER_SPDK_DIR).
     OtherSpdk,
     /// rpc.py in the tree.
@@ -98,6 +101,9 @@ impl Ctx {
                 .or_else(|| unless(spdk.program(Stock::Bdevio).is_ok(), "bdevio")),
             Need::MallocMetadata => unless(!spdk.is_old(), "metadata in malloc bdevs"),
             Need::LegReset => unless(!spdk.is_old(), "aio and delay bdevs that survive a reset"),
+            Need::LegZeroes => {
+                unless(spdk.is_old() || spdk.release.major >= 26, "aio bdev that zeroes in a small pool by itself")
+            }
             Need::OtherSpdk => match std::env::var_os("OTHER_SPDK_DIR") {
                 Some(_) => None,
                 None => Some("OTHER_SPDK_DIR is not set (a shared SPDK tree of another release)".to_string()),

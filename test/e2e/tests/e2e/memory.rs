@@ -12,7 +12,7 @@ use crate::legs::{Kind, Legs};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("memory::legs_that_need_memory_themselves", &[Need::Module], hungry_legs),
+        Case::new("memory::legs_that_need_memory_themselves", &[Need::Module, Need::LegZeroes], hungry_legs),
         Case::new("memory::legs_on_other_bdevs", &[Need::Module], layered_legs),
         Case::new("memory::threads_that_keep_none", &[Need::Module], no_cache),
     ];
