@@ -2,8 +2,8 @@
 //!
 //! A leg that has no `spdk_bdev_io` for a child answers -ENOMEM. The host I/O then waits at the head of the channel's
 //! queue, others line up behind it, and they go on where they stopped: at a wake-up of the bdev layer, which comes when
-//! this thread frees one, when a child of ours has ended, or at the next tick of a slow poller. See [`mirror_engine::starvation`] for the case in which
-//! neither helps.
+//! this thread frees one, when a child of ours has ended, or at the next tick of a slow poller. See
+//! [`mirror_engine::starvation`] for the case in which none of these helps.
 
 use super::child::{Sent, send_rest};
 use super::host_io::{HostIo, Kind};
