@@ -1,7 +1,7 @@
 //! The word that says which legs serve.
 
 use crate::LegMask;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Which legs are read and which are written, at one moment.
 ///
@@ -44,7 +44,7 @@ pub struct PublishedLegSet(AtomicU64);
 impl PublishedLegSet {
     /// Starts with this set.
     #[must_use]
-    pub const fn new(set: LegSet) -> Self {
+    pub fn new(set: LegSet) -> Self {
         Self(AtomicU64::new(set.0))
     }
 
