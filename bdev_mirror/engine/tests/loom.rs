@@ -123,13 +123,13 @@ fn one_holder_at_a_time(preemptions: usize, shards: usize, entries: usize, write
 
 #[test]
 fn two_overlapping_claims_in_one_shard() {
-    one_holder_at_a_time(4, 1, 2, vec![write(1, 0..=0, 0..10), write(2, 0..=0, 9..20)]);
+    one_holder_at_a_time(6, 1, 2, vec![write(1, 0..=0, 0..10), write(2, 0..=0, 9..20)]);
 }
 
 #[test]
 fn two_overlapping_claims_in_two_shards() {
     // Regions 0 and 2 are in shard 0, region 1 in shard 1.
-    one_holder_at_a_time(3, 2, 2, vec![write(1, 0..=1, 0..20), write(2, 1..=2, 10..30)]);
+    one_holder_at_a_time(4, 2, 2, vec![write(1, 0..=1, 0..20), write(2, 1..=2, 10..30)]);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn three_overlapping_claims() {
 
 #[test]
 fn claims_that_do_not_overlap_all_hold() {
-    check(3, || {
+    check(20, || {
         let table = Arc::new(RangeTable::new(1, 2));
         let other = Arc::clone(&table);
         let thread = thread::spawn(move || claim(&other, &write(2, 0..=0, 10..20)));
@@ -208,17 +208,17 @@ fn all_get_done(preemptions: usize, shards: usize, entries: usize, channels: Vec
 
 #[test]
 fn who_parks_is_woken() {
-    all_get_done(3, 1, 2, vec![vec![write(1, 0..=0, 0..10)], vec![write(2, 0..=0, 9..20)]]);
+    all_get_done(6, 1, 2, vec![vec![write(1, 0..=0, 0..10)], vec![write(2, 0..=0, 9..20)]]);
 }
 
 #[test]
 fn who_parks_is_woken_with_two_shards() {
-    all_get_done(2, 2, 2, vec![vec![write(1, 0..=1, 0..20)], vec![write(2, 1..=2, 10..30)]]);
+    all_get_done(4, 2, 2, vec![vec![write(1, 0..=1, 0..20)], vec![write(2, 1..=2, 10..30)]]);
 }
 
 #[test]
 fn who_finds_a_full_shard_is_woken() {
-    all_get_done(3, 1, 1, vec![vec![write(1, 0..=0, 0..10)], vec![write(2, 1..=1, 10..20)]]);
+    all_get_done(6, 1, 1, vec![vec![write(1, 0..=0, 0..10)], vec![write(2, 1..=1, 10..20)]]);
 }
 
 #[test]
@@ -228,12 +228,30 @@ fn who_parks_beside_another_of_its_channel_is_woken() {
 
 #[test]
 fn three_channels_get_done() {
-    all_get_done(
-        2,
-        1,
-        3,
-        vec![vec![write(1, 0..=0, 0..10)], vec![write(2, 0..=0, 4..6)], vec![write(3, 0..=0, 5..20)]],
-    );
+    let writes = [write(1, 0..=0, 0..10), write(2, 0..=0, 4..6), write(3, 0..=0, 5..20)];
+    all_get_done(1, 1, 3, writes.map(|write| vec![write]).to_vec());
+}
+
+/// Two park behind a third, and get in each other's way.
+#[test]
+fn two_that_wait_for_a_third_are_woken() {
+    check(2, || {
+        let table = Arc::new(RangeTable::new(1, 3));
+        let data = Arc::new(AtomicU64::new(0));
+        let queues = Arc::new([Queue::new(), Queue::new()]);
+        assert_eq!(claim(&table, &write(9, 0..=0, 0..20)), Claim::Held);
+        let threads = [0, 1].map(|own| {
+            let (table, data, queues) = (Arc::clone(&table), Arc::clone(&data), Arc::clone(&queues));
+            let writes = vec![write(own as u64, 0..=0, 5..15)];
+            thread::spawn(move || run_channel(own, writes, &table, queues.as_slice(), &data))
+        });
+        bump(&data);
+        if table.release(0..=0, 9) {
+            queues.iter().for_each(|queue| queue.push_once(Wake));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(data.load(Relaxed), 3);
+    });
 }
 
 // (c) Veto and close.
@@ -317,7 +335,7 @@ fn clear_against_writes(preemptions: usize, channels: usize) {
 
 #[test]
 fn a_veto_or_the_close_wins() {
-    clear_against_writes(3, 1);
+    clear_against_writes(20, 1);
 }
 
 #[test]
@@ -331,7 +349,7 @@ fn vetoes_of_two_channels_or_the_close_win() {
 /// acknowledged. Who knows of the acknowledgement never reads that leg.
 #[test]
 fn a_failed_leg_is_gone_before_the_acknowledgement() {
-    check(4, || {
+    check(20, || {
         let published = Arc::new(PublishedLegSet::new(LegSet::in_sync(LegMask::first(2))));
         // Set with Release and read with Acquire, as the driver does.
         let recorded = Arc::new(AtomicBool::new(false));
