@@ -1,0 +1,6 @@
+//! The on-disk format as its users see it: where things are, what comes back, what is refused.
+
+mod example;
+mod layout;
+mod map_unit;
+mod superblock;
