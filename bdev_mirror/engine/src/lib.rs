@@ -15,9 +15,11 @@
 //! | [`read_policy`] | which leg serves a read |
 //! | [`starvation`] | whom to fail when waiting for memory makes no progress |
 //! | [`geometry`] | how large the mirror is |
+//! | [`format`] | what stands on the legs, byte by byte, and where |
 //! | [`health`] | what may be said of the mirror |
 
 mod fault;
+pub mod format;
 pub mod geometry;
 pub mod health;
 mod join;
