@@ -4,7 +4,7 @@
 pub const MAX_LEGS: usize = 16;
 
 /// The place of a leg in its mirror, `0..MAX_LEGS`; the base bdev in it may change, the slot does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u8);
 
 impl Slot {
@@ -24,7 +24,7 @@ impl Slot {
 }
 
 /// A set of slots, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LegMask(u16);
 
 impl LegMask {
