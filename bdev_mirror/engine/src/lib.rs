@@ -10,20 +10,35 @@
 //! | [`Join`] | when an I/O that was sent to several legs is done, and how it ended |
 //! | [`Fault`] | whether an error is the leg's or the command's own |
 //! | [`read_policy`] | which leg serves a read |
+//! | [`ErrorBudget`] | when a leg had too many read errors |
 //! | [`starvation`] | whom to fail when waiting for memory makes no progress |
 //! | [`geometry`] | how large the mirror is |
 //! | [`health`] | what may be said of the mirror |
+//! | [`OwnerId`] | whether two owners are of one machine and boot |
+//! | [`LatencyHistogram`] | what host I/O latency is |
+//! | [`Pacer`] | how fast a resync may copy |
+//! | [`Progress`] | how far it has come, and when it ends |
 
+mod error_budget;
 mod fault;
 pub mod geometry;
 pub mod health;
 mod join;
+mod latency;
 mod leg_set;
+mod owner_id;
+mod pacer;
+mod progress;
 pub mod read_policy;
 mod slot;
 pub mod starvation;
 
+pub use error_budget::ErrorBudget;
 pub use fault::Fault;
 pub use join::{Join, Step, Verdict};
+pub use latency::{LatencyHistogram, LatencySample};
 pub use leg_set::{LegSet, PublishedLegSet};
+pub use owner_id::OwnerId;
+pub use pacer::{Pacer, PacerOptions};
+pub use progress::Progress;
 pub use slot::{LegMask, MAX_LEGS, Slot};
