@@ -3,8 +3,8 @@
 /// Sub-buckets of an octave: a bucket is at most a quarter as wide as its lower end is high.
 const PER_OCTAVE: usize = 4;
 
-/// Up to 33 s: beyond any time-out of a leg. With fewer, the p99 of a hard disk under load would stick at the last bucket
-/// and a rise of it would go unseen.
+/// Up to 33 s: beyond any time-out of a leg. With fewer, the p99 of a hard disk under load would stick at the last
+/// bucket and a rise of it would go unseen.
 const BUCKETS: usize = 96;
 
 /// How many I/Os took how long: log-linear buckets in a fixed array, a few instructions a record.

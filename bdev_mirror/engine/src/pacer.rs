@@ -1,11 +1,13 @@
 //! How fast a resync may copy.
 //!
-//! A cap if one is set; a floor below which it never goes, so that it ends however busy the host is; in between, as fast as
-//! the host's latency allows. The p99 of host I/O without a copy is learned; while the copy makes it worse than the factor
-//! allows, the rate falls by a quarter at each look, else it rises by steps. Without host I/O nothing brakes it but the cap.
+//! A cap if one is set; a floor below which it never goes, so that it ends however busy the host is; in between, as
+//! fast as the host's latency allows. The p99 of host I/O without a copy is learned; while the copy makes it worse than
+//! the factor allows, the rate falls by a quarter at each look, else it rises by steps. Without host I/O nothing brakes
+//! it but the cap.
 //!
-//! A host's load changes in the hours that a resync takes, and its latency without the copy with it. So once a minute the
-//! copy goes at the floor for about a second, and what the host sees then is taken for what it would see without.
+//! A host's load changes in the hours that a resync takes, and its latency without the copy with it. So once a minute
+//! the copy goes at the floor for about a second (longer where the host sends less than some 300 I/Os a second), and what
+//! the host sees then is taken for what it would see without.
 
 use crate::LatencySample;
 
@@ -22,6 +24,8 @@ const LOOK_MS_MAX: u64 = 1_000;
 const QUIET_MS: u64 = 500;
 /// Most that may be copied at once after a late tick, as time at the current rate.
 const BURST_MS: u64 = 250;
+/// Bounds the rate where no cap does: the bytes of a minute still fit 63 bits when counted in milliseconds.
+const RATE_BYTES_SEC_MAX: u64 = 1 << 46;
 /// Smallest step up.
 const STEP_BYTES_SEC_MIN: u64 = MIB;
 /// The baseline is probed this often: a second of it costs less than 2 % of the rate.
@@ -60,13 +64,13 @@ impl Default for PacerOptions {
 
 impl PacerOptions {
     fn cap_bytes_sec(&self) -> Option<u64> {
-        (self.resync_max_mb_sec > 0).then(|| u64::from(self.resync_max_mb_sec) * MIB)
+        (self.resync_max_mb_sec > 0).then(|| (u64::from(self.resync_max_mb_sec) * MIB).min(RATE_BYTES_SEC_MAX))
     }
 
     /// At least 1 MiB/s, whatever was set: a floor of nothing is a resync that never ends.
     fn floor_bytes_sec(&self) -> u64 {
         let floor = u64::from(self.resync_min_mb_sec.max(1)) * MIB;
-        self.cap_bytes_sec().map_or(floor, |cap| floor.min(cap))
+        floor.min(self.cap_bytes_sec().unwrap_or(RATE_BYTES_SEC_MAX))
     }
 }
 
@@ -144,8 +148,8 @@ impl Pacer {
         self.unseen = LatencySample::default();
     }
 
-    /// Time passes; `host` is what all channels saw since the last tick. To be called more often than every 250 ms while a
-    /// resync runs, a few times a second otherwise.
+    /// Time passes; `host` is what all channels saw since the last tick. To be called more often than every 250 ms
+    /// while a resync runs, a few times a second otherwise.
     pub fn tick(&mut self, now_ms: u64, host: LatencySample) {
         let passed_ms = now_ms.saturating_sub(self.ticked_ms);
         self.ticked_ms = self.ticked_ms.max(now_ms);
@@ -168,8 +172,8 @@ impl Pacer {
         self.refill(passed_ms);
     }
 
-    /// Whether a copy of this size may start now; asking costs nothing. To be asked again at the next tick, or when a copy
-    /// finished.
+    /// Whether a copy of this size may start now; asking costs nothing. To be asked again at the next tick, or when a
+    /// copy finished.
     pub fn may_start(&mut self, bytes: u64) -> bool {
         if self.in_flight_bytes > 0 && self.in_flight_bytes.saturating_add(bytes) > self.window_bytes() {
             return false;
@@ -275,7 +279,7 @@ impl Pacer {
     }
 
     fn set_rate(&mut self, bytes_sec: u64) {
-        let cap = self.options.cap_bytes_sec().unwrap_or(u64::MAX / 1_000_000);
+        let cap = self.options.cap_bytes_sec().unwrap_or(RATE_BYTES_SEC_MAX);
         self.rate_bytes_sec = bytes_sec.clamp(self.options.floor_bytes_sec(), cap);
     }
 
@@ -284,7 +288,7 @@ impl Pacer {
             self.credit_bytes = 0;
             return;
         };
-        // Longer than a burst cannot be used: all of a debt that is left then is paid back below.
+        // A minute at most, so that the product fits; more than a burst is not kept anyway.
         let earned = limit.saturating_mul(passed_ms.min(60_000)) / 1_000;
         self.credit_bytes = self.credit_bytes.saturating_add_unsigned(earned).min(self.burst_bytes());
     }

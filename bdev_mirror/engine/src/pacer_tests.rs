@@ -174,6 +174,32 @@ fn options_take_effect_while_it_runs() {
 }
 
 #[test]
+fn a_rate_that_the_drives_do_not_reach_does_not_grow() {
+    // A window of a chunk each tick: 25 MiB/s, and latency never objects.
+    let mut host = Host::new(PacerOptions { resync_window_kb: 256, ..PacerOptions::default() });
+    host.doubles_at_bytes_sec = u64::MAX;
+    host.run(5_000);
+    host.pacer.begin();
+    host.run(30_000);
+    assert!(host.pacer.limit_bytes_sec() <= Some(80 * MIB), "{:?}", host.pacer.limit_bytes_sec());
+}
+
+#[test]
+fn absurd_options_are_borne() {
+    for (max, min) in [(0, u32::MAX), (u32::MAX, u32::MAX), (u32::MAX, 0)] {
+        let mut host = Host::new(PacerOptions {
+            resync_max_mb_sec: max,
+            resync_min_mb_sec: min,
+            resync_latency_factor_percent: u32::MAX,
+            ..PacerOptions::default()
+        });
+        host.run(5_000);
+        host.pacer.begin();
+        assert!(host.run(5_000) > 0);
+    }
+}
+
+#[test]
 fn a_single_copy_larger_than_the_window_may_go_alone() {
     let options = PacerOptions { resync_window_kb: 64, ..PacerOptions::default() };
     let mut pacer = Pacer::new(options, 0);

@@ -17,8 +17,8 @@ pub enum ReadPolicy {
     Preferred(Slot),
 }
 
-/// Policy and masks in one word, as all channels see them. Zero is the default policy without masks: the driver's fast path
-/// tests for that and calls [`least_outstanding`] itself.
+/// Policy and masks in one word, as all channels see them. Zero is the default policy without masks: the driver's fast
+/// path tests for that and calls [`least_outstanding`] itself.
 ///
 /// Layout: bits 0..16 write-mostly legs, bits 16..32 slow legs, bits 32..40 policy, bits 40..48 preferred slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -135,8 +135,8 @@ impl PublishedReadRules {
     }
 }
 
-/// The leg with the fewest children in flight on this channel; among equals the first one after `previous`, so that ties
-/// rotate.
+/// The leg with the fewest children in flight on this channel; among equals the first one after `previous`, so that
+/// ties rotate.
 ///
 /// `outstanding` gives the children in flight of a slot. `None` if no leg is readable.
 #[inline]
