@@ -11,6 +11,7 @@
 //! | [`Fault`] | whether an error is the leg's or the command's own |
 //! | [`read_policy`] | which leg serves a read |
 //! | [`ErrorBudget`] | when a leg had too many read errors |
+//! | [`SequentialWrites`] | which regions are marked ahead of a stream of writes |
 //! | [`starvation`] | whom to fail when waiting for memory makes no progress |
 //! | [`geometry`] | how large the mirror is |
 //! | [`health`] | what may be said of the mirror |
@@ -30,6 +31,7 @@ mod owner_id;
 mod pacer;
 mod progress;
 pub mod read_policy;
+mod sequential;
 mod slot;
 pub mod starvation;
 
@@ -41,4 +43,5 @@ pub use leg_set::{LegSet, PublishedLegSet};
 pub use owner_id::OwnerId;
 pub use pacer::{Pacer, PacerOptions};
 pub use progress::Progress;
+pub use sequential::SequentialWrites;
 pub use slot::{LegMask, MAX_LEGS, Slot};
