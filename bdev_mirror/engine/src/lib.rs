@@ -11,6 +11,8 @@
 //! | [`Fault`] | whether an error is the leg's or the command's own |
 //! | [`read_policy`] | which leg serves a read |
 //! | [`ErrorBudget`] | when a leg had too many read errors |
+//! | [`slow_leg`] | which legs are slow, though none of their I/O fails |
+//! | [`flapping`] | when a leg that comes and goes is taken back, and when a spare is |
 //! | [`SequentialWrites`] | which regions are marked ahead of a stream of writes |
 //! | [`starvation`] | whom to fail when waiting for memory makes no progress |
 //! | [`geometry`] | how large the mirror is |
@@ -22,6 +24,7 @@
 
 mod error_budget;
 mod fault;
+pub mod flapping;
 pub mod geometry;
 pub mod health;
 mod join;
@@ -33,6 +36,7 @@ mod progress;
 pub mod read_policy;
 mod sequential;
 mod slot;
+pub mod slow_leg;
 pub mod starvation;
 
 pub use error_budget::ErrorBudget;
