@@ -14,6 +14,7 @@
 //! | [`slow_leg`] | which legs are slow, though none of their I/O fails |
 //! | [`flapping`] | when a leg that comes and goes is taken back, and when a spare is |
 //! | [`SequentialWrites`] | which regions are marked ahead of a stream of writes |
+//! | [`lease`] | how long an owner may write, and when another takes over |
 //! | [`starvation`] | whom to fail when waiting for memory makes no progress |
 //! | [`geometry`] | how large the mirror is |
 //! | [`health`] | what may be said of the mirror |
@@ -21,6 +22,7 @@
 //! | [`LatencyHistogram`] | what host I/O latency is |
 //! | [`Pacer`] | how fast a resync may copy |
 //! | [`Progress`] | how far it has come, and when it ends |
+//! | [`Options`] | what may be set, and to which values |
 
 mod error_budget;
 mod fault;
@@ -29,7 +31,10 @@ pub mod geometry;
 pub mod health;
 mod join;
 mod latency;
+pub mod lease;
 mod leg_set;
+mod option_error;
+pub mod options;
 mod owner_id;
 mod pacer;
 mod progress;
@@ -44,6 +49,8 @@ pub use fault::Fault;
 pub use join::{Join, Step, Verdict};
 pub use latency::{LatencyHistogram, LatencySample};
 pub use leg_set::{LegSet, PublishedLegSet};
+pub use option_error::OptionError;
+pub use options::Options;
 pub use owner_id::OwnerId;
 pub use pacer::{Pacer, PacerOptions};
 pub use progress::Progress;
