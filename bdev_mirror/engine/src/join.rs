@@ -6,7 +6,7 @@ use crate::{Fault, LegMask, Slot};
 ///
 /// A leg is first *unsent*, then *in flight*, then done: well, rejected or failed. The I/O is over when no leg is unsent
 /// or in flight, never earlier: its buffers and context belong to the children until then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Join {
     /// Unsent or in flight.
     pending: LegMask,
@@ -52,6 +52,14 @@ impl Join {
         Some(slot)
     }
 
+    /// The next leg to send to among `allowed`; as [`Join::send_next`].
+    #[inline]
+    pub fn send_next_of(&mut self, allowed: LegMask) -> Option<Slot> {
+        let slot = self.unsent.and(allowed).lowest()?;
+        self.unsent = self.unsent.without(slot);
+        Some(slot)
+    }
+
     /// The leg had no memory for the child: it is to be sent again.
     pub fn not_sent(&mut self, slot: Slot) {
         debug_assert!(self.in_flight().contains(slot));
@@ -90,6 +98,36 @@ impl Join {
     #[inline]
     pub const fn step(&self) -> Step {
         if self.pending.is_empty() { Step::Done } else { Step::Wait }
+    }
+
+    /// Legs left to send.
+    #[must_use]
+    #[inline]
+    pub const fn unsent(&self) -> LegMask {
+        self.unsent
+    }
+
+    /// Legs that are not done: left to send, or in flight.
+    #[must_use]
+    #[inline]
+    pub const fn pending(&self) -> LegMask {
+        self.pending
+    }
+
+    /// Legs that did not do it.
+    #[must_use]
+    #[inline]
+    pub const fn bad(&self) -> LegMask {
+        self.rejected.or(self.failed)
+    }
+
+    /// Nothing more is sent to these legs; what was not sent yet counts as failed.
+    pub fn give_up(&mut self, legs: LegMask) -> Step {
+        let given_up = self.unsent.and(legs);
+        self.failed = self.failed.or(given_up);
+        self.pending = self.pending.minus(given_up);
+        self.unsent = self.unsent.minus(given_up);
+        self.step()
     }
 
     /// Whether any leg is left to send.

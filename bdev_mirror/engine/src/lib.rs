@@ -35,11 +35,11 @@
 //! | [`Progress`] | how far it has come, and when it ends |
 //! | [`Options`] | what may be set, and to which values |
 
+pub mod assembly;
 mod bits;
 mod channel;
 mod error_budget;
 mod fault;
-pub mod assembly;
 pub mod flapping;
 pub mod format;
 pub mod geometry;

@@ -1,22 +1,11 @@
 //! What may be set about a mirror, as far as it decides anything here.
 
 use crate::flapping::{FLAP_LIMIT_MAX, FlapOptions};
+use crate::format::LogType;
 use crate::lease::LeaseOptions;
 use crate::read_policy::ReadPolicy;
 use crate::{OptionError, PacerOptions};
 use std::ops::RangeInclusive;
-
-/// Where the dirty region log lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum LogType {
-    /// On the legs.
-    #[default]
-    Internal,
-    /// On a bdev of its own.
-    Disk,
-    /// In memory, for as long as the process lives.
-    Core,
-}
 
 /// What a new mirror's legs hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

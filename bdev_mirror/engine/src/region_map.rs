@@ -27,6 +27,8 @@ pub enum RegionState {
     CleaningZeroed = 8,
     /// Dirty, and the legs in sync may differ.
     NoSync = 9,
+    /// It could not be recorded as dirty on any leg: the writes that wait for it fail, then it is what it was before.
+    Refused = 10,
 }
 
 impl RegionState {
@@ -42,7 +44,7 @@ impl RegionState {
         Self::Cleaning,
         Self::CleaningZeroed,
         Self::NoSync,
-        Self::NoSync,
+        Self::Refused,
         Self::NoSync,
         Self::NoSync,
         Self::NoSync,
@@ -157,6 +159,11 @@ impl RegionWord {
         self.0 == Self::new(RegionState::Dirty, writer).0
     }
 
+    /// The same with another writer.
+    const fn with_writer(self, writer: Writer) -> Self {
+        Self(self.0 & (Self::STATE | Self::COPYING) | writer.0 << Self::WRITER_SHIFT)
+    }
+
     /// The same in another state.
     const fn with_state(self, state: RegionState) -> Self {
         Self(self.0 & !Self::STATE | state as u16)
@@ -258,6 +265,12 @@ impl RegionMap {
     pub fn mark_zeroed(&self, region: u32) {
         // Another state says that it does not matter any more: no error.
         let _ = self.change_state(region, RegionState::zeroed);
+    }
+
+    /// Owner: changes who writes a region; its state stays, whatever a channel makes of it meanwhile.
+    pub fn set_writer(&self, region: u32, writer: Writer) {
+        // Always finds a new word: no error.
+        let _ = self.change(region, |word| Some(word.with_writer(writer)));
     }
 
     /// All regions with their states.

@@ -127,8 +127,22 @@ impl LegMask {
         if self.0 == 0 { None } else { Some(Slot(self.0.trailing_zeros() as u8)) }
     }
 
+    /// Whether every slot of this set is in the other.
+    #[must_use]
+    #[inline]
+    pub const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Whether the two have a slot in common.
+    #[must_use]
+    #[inline]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Its slots, lowest first.
-    pub fn iter(self) -> impl Iterator<Item = Slot> {
+    pub fn iter(self) -> impl Iterator<Item = Slot> + use<> {
         let mut rest = self;
         std::iter::from_fn(move || {
             let slot = rest.lowest()?;

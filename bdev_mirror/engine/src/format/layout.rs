@@ -25,9 +25,10 @@ const UNITS_OFFSET_BYTES: u64 = 256 * KIB;
 const UNITS_STRIDE: u64 = 2 + MAX_LEGS as u64 + 2;
 
 /// Where a mirror keeps its maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LogType {
     /// On its legs.
+    #[default]
     Internal,
     /// On a bdev of its own; superblocks are on the legs.
     Disk,

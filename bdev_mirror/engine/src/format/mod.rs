@@ -20,4 +20,4 @@ pub use layout::{
 };
 pub use leg_record::{LegRecord, LegState};
 pub use map_unit::{UNIT_HEADER_BYTES, UnitBits, UnitError, decode_unit, encode_unit};
-pub use superblock::{NAME_BYTES_MAX, OwnerId, SUPERBLOCK_BYTES, Superblock, SuperblockError};
+pub use superblock::{NAME_BYTES_MAX, SUPERBLOCK_BYTES, Superblock, SuperblockError};

@@ -5,7 +5,7 @@ use super::content::ContentError;
 use super::features::{FORMAT_VERSION, KNOWN_COMPATIBLE, KNOWN_INCOMPATIBLE, KNOWN_READ_ONLY, name_bits};
 use super::layout::{Geometry, LogType};
 use super::leg_record::{LEG_RECORD_BYTES, LegRecord, LegState};
-use crate::{LegMask, MAX_LEGS, Slot};
+use crate::{LegMask, MAX_LEGS, OwnerId, Slot};
 use uuid::Uuid;
 
 /// Bytes of a superblock, whatever the block size.
@@ -21,17 +21,6 @@ const NO_SOURCE: u8 = 255;
 /// Bytes before the table of legs, after which reserve follows up to the end.
 const HEADER_BYTES: usize = 512;
 const RESERVE_BYTES: usize = SUPERBLOCK_BYTES - HEADER_BYTES - MAX_LEGS * LEG_RECORD_BYTES;
-
-/// Who runs a mirror.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct OwnerId {
-    /// The machine.
-    pub machine: Uuid,
-    /// This boot of the machine.
-    pub boot: Uuid,
-    /// This run of the process.
-    pub instance: Uuid,
-}
 
 /// A superblock. Those of all legs say the same, except for [`Self::leg`] and [`Self::slot`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,415 @@
+//! Whether a mirror may start from the legs that are there, and from which of them.
+//!
+//! Each leg's superblock says which legs were in sync at its generation, and for every slot the last generation at which
+//! that one was in sync: its ancestry. From that follows who ran without whom, whatever the numbers are.
+
+use crate::format::Superblock;
+use crate::format::{LegRecord, LegState};
+use crate::mutant::mutant;
+use crate::{LegMask, MAX_LEGS, Slot};
+use std::fmt;
+use uuid::Uuid;
+
+/// How far a start that leaves legs in sync behind moves the generation on.
+///
+/// Those legs may know generations that nobody here has seen: one whose record was under way, and one more for a superblock
+/// that cannot be read, since a leg keeps two. A number that both sides could give is never given here.
+const FORK_GAP: u64 = 16;
+
+/// A leg that is there.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its newest superblock.
+    pub superblock: Superblock,
+    /// Which copy of it does not hold the newest.
+    pub next_copy: usize,
+    /// The stable identity of its base bdev; nil: none.
+    pub identity: Uuid,
+    /// The size of its base bdev in blocks.
+    pub blocks: u64,
+}
+
+/// What an operator allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Start without legs that are listed as in sync.
+    pub degraded: bool,
+    /// Start from a stale leg if there is no better one: acknowledged writes are lost.
+    pub force: bool,
+    /// Start even from a leg that was being written by a resync: its data may never have been whole.
+    pub accept_inconsistent: bool,
+    /// Of legs that each ran alone, the one whose data is kept.
+    pub winner: Option<Slot>,
+}
+
+/// Whether it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes, so.
+    Start(Plan),
+    /// Not by itself: these legs are listed as in sync and are not there.
+    Wait {
+        /// Their slots.
+        missing: LegMask,
+    },
+    /// No.
+    Refuse(Refusal),
+}
+
+/// How it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The leg whose superblock the start goes by, an index into what was found.
+    pub head: usize,
+    /// The generation that the start records.
+    pub generation: u64,
+    /// Every slot that has a leg, with its state from now on.
+    pub legs: Vec<PlanLeg>,
+    /// The leg that suspect regions are copied from, if an earlier start chose one.
+    pub source: Option<Slot>,
+    /// Legs that take no part.
+    pub rejected: Vec<(usize, Rejected)>,
+}
+
+/// A slot in a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanLeg {
+    /// The slot.
+    pub slot: Slot,
+    /// The leg in it, an index into what was found; `None`: it is missing.
+    pub found: Option<usize>,
+    /// What the record says of it from now on; in sync means that it serves.
+    pub record: LegRecord,
+    /// When it comes in, it gets everything: what it lacks is not known.
+    pub full: bool,
+}
+
+/// Why a mirror does not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing was found that belongs to it.
+    Nothing,
+    /// Two legs each ran without the other.
+    Diverged {
+        /// One.
+        one: Slot,
+        /// The other.
+        other: Slot,
+    },
+    /// The winner is not there, or not fit to be one.
+    NoSuchWinner {
+        /// The slot that was asked for.
+        slot: Slot,
+    },
+    /// Only stale legs are there: acknowledged writes would be lost.
+    OnlyStale,
+    /// Only legs are there that were being written by a resync: their data may never have been whole.
+    OnlyInconsistent,
+    /// A leg has features that only a newer module may write to.
+    ReadOnlyFeatures {
+        /// Their bits.
+        features: u64,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => write!(out, "no leg of the mirror is there; attach its base bdevs"),
+            Self::Diverged { one, other } => write!(
+                out,
+                "the legs in slots {} and {} each ran without the other; choose whose data is kept, by winner",
+                one.index(),
+                other.index()
+            ),
+            Self::NoSuchWinner { slot } => {
+                write!(
+                    out,
+                    "winner: expected the slot of a leg that is there and in sync with itself, found {}",
+                    slot.index()
+                )
+            }
+            Self::OnlyStale => write!(
+                out,
+                "only stale legs are there; attach one that is in sync, or force the start and lose acknowledged writes"
+            ),
+            Self::OnlyInconsistent => write!(
+                out,
+                "only legs are there that a resync was writing; attach one that is in sync, or force the start with \
+                 accept_inconsistent and take data that may never have been whole"
+            ),
+            Self::ReadOnlyFeatures { features } => {
+                write!(out, "features {features:#x} are known to newer modules only; use one that knows them")
+            }
+        }
+    }
+}
+
+/// Why a leg takes no part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// Another leg with the same uuid is there: one is a copy of the other.
+    Cloned {
+        /// The uuid.
+        leg: Uuid,
+    },
+    /// Its base bdev is not the one that it was when it was admitted.
+    OtherBdev {
+        /// The identity on record.
+        expected: Uuid,
+        /// What is there.
+        found: Uuid,
+    },
+    /// Its base bdev became too small.
+    Shrunk {
+        /// Blocks that it needs.
+        expected: u64,
+        /// Blocks that it has.
+        found: u64,
+    },
+    /// The mirror has another leg in that slot now.
+    Replaced {
+        /// The leg on record.
+        expected: Uuid,
+        /// The one that is there.
+        found: Uuid,
+    },
+    /// It is of another size or layout than the mirror.
+    OtherGeometry,
+    /// It belongs to another mirror.
+    Foreign {
+        /// The mirror.
+        expected: Uuid,
+        /// That of the leg.
+        found: Uuid,
+    },
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cloned { leg } => write!(out, "leg {leg} is there twice: one is a copy; detach it"),
+            Self::OtherBdev { expected, found } => {
+                write!(out, "uuid of the base bdev: expected {expected}, found {found}; is it a copy?")
+            }
+            Self::Shrunk { expected, found } => write!(out, "size: expected at least {expected} blocks, found {found}"),
+            Self::Replaced { expected, found } => {
+                write!(out, "leg in this slot: expected {expected}, found {found}; it was replaced, wipe it to use it")
+            }
+            Self::OtherGeometry => write!(out, "size or layout of the mirror differs from that on the other legs"),
+            Self::Foreign { expected, found } => write!(out, "mirror: expected {expected}, found {found}"),
+        }
+    }
+}
+
+/// Judges what was found. `found` are legs of one mirror, in any order; the order decides nothing.
+#[must_use]
+pub fn judge(found: &[Found], allowed: Allowed) -> Verdict {
+    let mut rejected = reject_alone(found);
+    let is_left = |rejected: &[(usize, Rejected)], index: usize| rejected.iter().all(|(other, _)| *other != index);
+    let left: Vec<usize> = (0..found.len()).filter(|&index| is_left(&rejected, index)).collect();
+    let Some(head) = choose_head(found, &left, allowed) else {
+        return Verdict::Refuse(match allowed.winner {
+            Some(slot) if !left.is_empty() => Refusal::NoSuchWinner { slot },
+            _ => Refusal::Nothing,
+        });
+    };
+    for &index in &left {
+        if let Some(why) = reject_beside(&found[head], &found[index]) {
+            rejected.push((index, why));
+        }
+    }
+    let left: Vec<usize> = left.into_iter().filter(|&index| is_left(&rejected, index)).collect();
+    if let Some(features) = left.iter().map(|&index| found[index].superblock.unknown_read_only).find(|bits| *bits != 0)
+    {
+        return Verdict::Refuse(Refusal::ReadOnlyFeatures { features });
+    }
+    let apart: Vec<usize> =
+        left.iter().copied().filter(|&index| !fits(&found[index].superblock, &found[head].superblock)).collect();
+    if allowed.winner.is_none() && !mutant!(LargerCounterWins) {
+        // A leg that was not in sync on its own account has nothing that anybody relies on.
+        let ran = apart.iter().find(|&&index| is_in_sync_itself(&found[index].superblock));
+        if let Some(&index) = ran {
+            let (one, other) = (found[head].superblock.slot, found[index].superblock.slot);
+            return Verdict::Refuse(Refusal::Diverged { one: one.min(other), other: one.max(other) });
+        }
+    }
+    start_from(found, &left, &apart, head, allowed, rejected)
+}
+
+/// What is wrong with a leg whatever else is there.
+fn reject_alone(found: &[Found]) -> Vec<(usize, Rejected)> {
+    let mut rejected = Vec::new();
+    if mutant!(AcceptClone) {
+        return rejected;
+    }
+    for (index, leg) in found.iter().enumerate() {
+        let superblock = &leg.superblock;
+        let record = &superblock.legs[superblock.slot.index()];
+        let twin =
+            found.iter().enumerate().any(|(other, twin)| other != index && twin.superblock.leg == superblock.leg);
+        let needed = superblock.geometry.data_offset_blocks.saturating_add(superblock.geometry.blocks);
+        let why = if twin {
+            Rejected::Cloned { leg: superblock.leg }
+        } else if !record.identity.is_nil() && !leg.identity.is_nil() && record.identity != leg.identity {
+            Rejected::OtherBdev { expected: record.identity, found: leg.identity }
+        } else if leg.blocks < needed {
+            Rejected::Shrunk { expected: needed, found: leg.blocks }
+        } else {
+            continue;
+        };
+        rejected.push((index, why));
+    }
+    rejected
+}
+
+/// What is wrong with a leg beside the one that the start goes by.
+fn reject_beside(head: &Found, leg: &Found) -> Option<Rejected> {
+    let (head, leg) = (&head.superblock, &leg.superblock);
+    let on_record = head.legs[leg.slot.index()].uuid;
+    if head.mirror != leg.mirror {
+        Some(Rejected::Foreign { expected: head.mirror, found: leg.mirror })
+    } else if on_record != leg.leg && !mutant!(AcceptClone) {
+        Some(Rejected::Replaced { expected: on_record, found: leg.leg })
+    } else if head.geometry != leg.geometry {
+        Some(Rejected::OtherGeometry)
+    } else {
+        None
+    }
+}
+
+/// The leg with the newest superblock, or the winner.
+fn choose_head(found: &[Found], left: &[usize], allowed: Allowed) -> Option<usize> {
+    match allowed.winner {
+        Some(slot) => left.iter().copied().find(|&index| {
+            let superblock = &found[index].superblock;
+            superblock.slot == slot && is_in_sync_itself(superblock)
+        }),
+        None => left.iter().copied().max_by_key(|&index| {
+            let superblock = &found[index].superblock;
+            (superblock.generation, superblock.sequence, superblock.leg)
+        }),
+    }
+}
+
+fn is_in_sync_itself(superblock: &Superblock) -> bool {
+    superblock.in_sync().contains(superblock.slot)
+}
+
+/// Whether all that a leg went through is known to the leg of `head`: its generation is no later than the last at which
+/// `head` knows it in sync, or it never ran without that leg.
+fn fits(leg: &Superblock, head: &Superblock) -> bool {
+    leg.generation <= head.legs[leg.slot.index()].last_in_sync
+        || leg.in_sync().contains(head.slot)
+        || (leg.generation == head.generation && leg.sequence == head.sequence && leg.legs == head.legs)
+        || (!is_in_sync_itself(leg) && is_known_record(leg, head))
+}
+
+/// Whether a leg that was not in sync holds a record of the same history: every leg that it lists as in sync is known to have
+/// been so at that generation or later.
+fn is_known_record(leg: &Superblock, head: &Superblock) -> bool {
+    leg.in_sync().iter().all(|slot| head.legs[slot.index()].last_in_sync >= leg.generation)
+}
+
+fn start_from(
+    found: &[Found],
+    left: &[usize],
+    apart: &[usize],
+    head: usize,
+    allowed: Allowed,
+    rejected: Vec<(usize, Rejected)>,
+) -> Verdict {
+    let in_slot = |slot: Slot| left.iter().copied().find(|&index| found[index].superblock.slot == slot);
+    let listed = found[head].superblock.in_sync();
+    let present = listed.iter().filter(|&slot| in_slot(slot).is_some_and(|index| !apart.contains(&index)));
+    let serving = present.fold(LegMask::NONE, LegMask::with);
+    let missing = listed.minus(serving);
+    if missing.is_empty() {
+        let fork = allowed.winner.is_some();
+        return Verdict::Start(plan(found, left, apart, head, serving, fork, rejected));
+    }
+    let may = allowed.degraded || allowed.force || allowed.winner.is_some() || mutant!(StartWithoutListed);
+    if !may {
+        return Verdict::Wait { missing };
+    }
+    if !serving.is_empty() {
+        return Verdict::Start(plan(found, left, apart, head, serving, true, rejected));
+    }
+    if !allowed.force {
+        return Verdict::Wait { missing };
+    }
+    start_by_force(found, left, allowed, rejected)
+}
+
+/// No leg in sync is there, and the operator takes what there is: the stale leg that was in sync last.
+fn start_by_force(found: &[Found], left: &[usize], allowed: Allowed, rejected: Vec<(usize, Rejected)>) -> Verdict {
+    let newest = |usable: &dyn Fn(LegState) -> bool| {
+        left.iter()
+            .copied()
+            .filter(|&index| {
+                let superblock = &found[index].superblock;
+                usable(superblock.legs[superblock.slot.index()].state)
+            })
+            .max_by_key(|&index| {
+                let superblock = &found[index].superblock;
+                (superblock.legs[superblock.slot.index()].last_in_sync, superblock.sequence, superblock.leg)
+            })
+    };
+    let whole = |state| {
+        matches!(state, LegState::InSync | LegState::Stale)
+            || (mutant!(InconsistentAsStale) && state == LegState::Inconsistent)
+    };
+    let any = |state| matches!(state, LegState::InSync | LegState::Stale | LegState::Inconsistent);
+    let chosen = newest(&whole).or_else(|| if allowed.accept_inconsistent { newest(&any) } else { None });
+    let Some(head) = chosen else { return Verdict::Refuse(Refusal::OnlyInconsistent) };
+    let others: Vec<usize> = left.iter().copied().filter(|&index| index != head).collect();
+    let serving = LegMask::only(found[head].superblock.slot);
+    Verdict::Start(plan(found, left, &others, head, serving, true, rejected))
+}
+
+fn plan(
+    found: &[Found],
+    left: &[usize],
+    apart: &[usize],
+    head: usize,
+    serving: LegMask,
+    fork: bool,
+    rejected: Vec<(usize, Rejected)>,
+) -> Plan {
+    let superblock = &found[head].superblock;
+    let seen = found.iter().map(|leg| leg.superblock.generation).max().unwrap_or(0);
+    let legs = (0..MAX_LEGS)
+        .filter_map(Slot::new)
+        .filter(|slot| !superblock.legs[slot.index()].is_empty())
+        .map(|slot| {
+            let index = left.iter().copied().find(|&index| found[index].superblock.slot == slot);
+            let mut record = superblock.legs[slot.index()].clone();
+            if serving.contains(slot) {
+                record.state = LegState::InSync;
+            } else if record.state == LegState::InSync {
+                record.state = LegState::Stale;
+            }
+            // What its own superblock admits is never forgotten: a resync had begun to write it.
+            let admits = index.is_some_and(|index| {
+                let own = &found[index].superblock;
+                own.legs[slot.index()].state == LegState::Inconsistent
+            });
+            if admits && record.state == LegState::Stale {
+                record.state = LegState::Inconsistent;
+            }
+            let full = index.is_some_and(|index| apart.contains(&index));
+            PlanLeg { slot, found: index, record, full }
+        })
+        .collect();
+    Plan {
+        head,
+        generation: match fork {
+            true if mutant!(NumberUsedTwice) => superblock.generation + 1,
+            true => seen + FORK_GAP,
+            false => seen + 1,
+        },
+        legs,
+        source: superblock.source.filter(|source| serving.contains(*source)),
+        rejected,
+    }
+}

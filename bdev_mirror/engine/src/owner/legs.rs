@@ -1,0 +1,222 @@
+//! The legs, as the owner sees them, and how one is failed.
+
+use super::action::{Action, Device, Event, WhyOut};
+use super::{Owner, Phase};
+use crate::format::LegState;
+use crate::mutant::mutant;
+use crate::{Bits, LegMask, MAX_LEGS, Slot};
+use uuid::Uuid;
+
+/// How far a leg is on its way in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// Not in service.
+    #[default]
+    Out,
+    /// Children of its former life are waited for.
+    Quieting { asked: bool },
+    /// Its own superblock is to say "inconsistent".
+    Admitting { ticket: u64 },
+    /// It is written to; all channels are to know.
+    Seeing,
+    /// It is given what it lacks.
+    Copying,
+    /// Its maps are written, before it may be called in sync.
+    Mapping { written: bool },
+    /// It is being recorded as in sync.
+    Promoting { ticket: u64 },
+    /// In sync.
+    In,
+}
+
+/// A slot and the leg in it.
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Leg {
+    pub(super) uuid: Uuid,
+    pub(super) identity: Uuid,
+    pub(super) blocks: u64,
+    pub(super) write_mostly: bool,
+    /// As the next record says it.
+    pub(super) state: LegState,
+    pub(super) last_in_sync: u64,
+    pub(super) stage: Stage,
+    /// Counts the times it was failed or admitted: what was begun in a former life does not count.
+    pub(super) life: u32,
+    /// Which copy of the superblock is written next: the one that does not hold the newest.
+    pub(super) next_copy: usize,
+    /// Regions that it lacks; none for an empty slot.
+    pub(super) out_of_sync: Option<Bits>,
+    /// Those of them that are known to be durable in the maps.
+    pub(super) out_of_sync_durable: Option<Bits>,
+    /// Blocks that it can neither read nor be given.
+    pub(super) unrepaired: std::collections::BTreeSet<u64>,
+    /// Regions that no leg could read for it, until this time.
+    pub(super) skipped: std::collections::BTreeSet<u32>,
+    pub(super) retry_ms: u64,
+}
+
+impl Leg {
+    /// Whether host writes go to it.
+    pub(super) fn is_writable(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Seeing | Stage::Copying | Stage::Mapping { .. } | Stage::Promoting { .. } | Stage::In
+        )
+    }
+
+    /// Whether some superblock may call it in sync.
+    pub(super) fn is_required(&self) -> bool {
+        matches!(self.stage, Stage::Promoting { .. } | Stage::In)
+    }
+
+    /// Whether map units are written to it.
+    pub(super) fn has_maps(&self) -> bool {
+        self.is_required() || self.stage == (Stage::Mapping { written: true })
+    }
+
+    /// Whether superblocks are written to it.
+    pub(super) fn has_records(&self) -> bool {
+        matches!(self.stage, Stage::Admitting { .. }) || self.is_writable()
+    }
+}
+
+impl Owner {
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..MAX_LEGS).filter_map(Slot::new)
+    }
+
+    pub(super) fn legs_that(&self, is: impl Fn(&Leg) -> bool) -> LegMask {
+        self.slots().filter(|slot| is(&self.legs[slot.index()])).fold(LegMask::NONE, LegMask::with)
+    }
+
+    /// Legs that serve reads.
+    pub(super) fn readable(&self) -> LegMask {
+        self.legs_that(|leg| leg.stage == Stage::In)
+    }
+
+    pub(super) fn writable(&self) -> LegMask {
+        self.legs_that(Leg::is_writable)
+    }
+
+    pub(super) fn required(&self) -> LegMask {
+        self.legs_that(Leg::is_required)
+    }
+
+    /// Whether this is the only leg in sync.
+    pub(super) fn is_last(&self, slot: Slot) -> bool {
+        self.readable() == LegMask::only(slot)
+    }
+
+    pub(super) fn say_last_stays(&mut self, slot: Slot, why: WhyOut) {
+        self.actions.push_back(Action::Event(Event::LastLegStays { slot, why }));
+    }
+
+    /// Takes a leg out of service, unless it is the last one in sync. What it lacks from now on goes into its map.
+    ///
+    /// Takes effect for all channels at once, by the published word. The acknowledgement of whatever it missed waits for
+    /// the record that is asked for here.
+    pub(super) fn fail_leg(&mut self, slot: Slot, why: WhyOut) {
+        let leg = &self.legs[slot.index()];
+        if matches!(leg.stage, Stage::Out | Stage::Quieting { .. }) {
+            return;
+        }
+        if self.is_last(slot) {
+            self.say_last_stays(slot, why);
+            return;
+        }
+        let was_required = leg.is_required();
+        self.take_out(slot);
+        self.legs[slot.index()].state = if was_required { LegState::Stale } else { LegState::Inconsistent };
+        self.actions.push_back(Action::Event(Event::LegFailed { slot, why }));
+        self.actions.push_back(Action::Release(slot));
+        if was_required {
+            self.recorded = false;
+            self.request_record();
+        }
+        if self.source == Some(slot) {
+            self.choose_source();
+        }
+        self.wake_wanted = true;
+        // A former leg must be out before anything that follows from this is judged.
+        self.publish();
+    }
+
+    fn take_out(&mut self, slot: Slot) {
+        let leg = &mut self.legs[slot.index()];
+        leg.stage = Stage::Out;
+        leg.life += 1;
+        leg.unrepaired.clear();
+        leg.skipped.clear();
+        if !mutant!(LostLegForgetsDirty)
+            && let Some(map) = &mut leg.out_of_sync
+        {
+            // Whatever was not flushed on it may be lost to it, and whatever is under way may never reach it.
+            map.union(&self.intent);
+        }
+        self.give_up_ops(Device::Leg(slot));
+        self.drop_leg_from_copies(slot);
+    }
+
+    /// The base bdev of a leg is gone. The last leg in sync takes the mirror with it.
+    pub fn leg_gone(&mut self, slot: Slot) {
+        self.remove_leg(slot, WhyOut::Gone);
+    }
+
+    /// An operator takes a leg out. Not the last one in sync; whether it was done.
+    pub fn take_leg_out(&mut self, slot: Slot) -> bool {
+        if self.is_last(slot) {
+            return false;
+        }
+        self.remove_leg(slot, WhyOut::Asked);
+        true
+    }
+
+    fn remove_leg(&mut self, slot: Slot, why: WhyOut) {
+        if self.is_last(slot) {
+            self.go_offline(slot);
+        } else if self.phase == Phase::Starting && self.legs[slot.index()].stage == Stage::In {
+            // Before the start is recorded nothing may be decided on fewer legs than the start was.
+            self.go_offline(slot);
+        } else {
+            if let Stage::Quieting { .. } = self.legs[slot.index()].stage {
+                self.legs[slot.index()].stage = Stage::Out;
+            }
+            self.fail_leg(slot, why);
+        }
+        self.pump();
+    }
+
+    /// Nothing serves any more. What comes next is a new start from what is on the legs.
+    fn go_offline(&mut self, slot: Slot) {
+        self.phase = Phase::Offline;
+        self.actions.push_back(Action::Event(Event::LegFailed { slot, why: WhyOut::Gone }));
+        self.actions.push_back(Action::Event(Event::Offline));
+        for slot in self.slots() {
+            self.give_up_ops(Device::Leg(slot));
+        }
+        self.give_up_ops(Device::Log);
+        self.resolved.clear();
+        self.txns.clear();
+        self.publish();
+        self.wake_wanted = true;
+    }
+
+    /// The log device is lost. The legs have to say so before anything counts as marked.
+    pub(super) fn lose_log(&mut self) {
+        if self.log_lost {
+            return;
+        }
+        self.log_lost = true;
+        self.give_up_ops(Device::Log);
+        self.actions.push_back(Action::Event(Event::LogLost));
+        self.request_record();
+    }
+
+    /// The log device is gone.
+    pub fn log_gone(&mut self) {
+        if self.config.log == crate::format::LogType::Disk && self.phase != Phase::Offline {
+            self.lose_log();
+            self.pump();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The owner's I/O in flight.
+
+use super::Owner;
+use super::action::{Action, Device, Io, OpId};
+use crate::Fault;
+
+/// What an I/O is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// A metadata transaction, and which of its devices.
+    Txn { txn: u64, device: usize },
+    /// A copy, by its window, and its serial.
+    Copy { window: usize, serial: u64 },
+    /// The flush before a clearing.
+    ClearFlush { round: u64 },
+    /// The flush after copies.
+    CopyFlush { round: u64 },
+}
+
+/// An I/O in flight.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Op {
+    pub(super) device: Device,
+    io: Io,
+    /// `None`: whoever waited for it has given up; it still keeps its leg from coming back.
+    purpose: Option<Purpose>,
+    started_ms: u64,
+}
+
+impl Owner {
+    pub(super) fn start_op(&mut self, device: Device, io: Io, purpose: Purpose) {
+        self.next_op += 1;
+        let op = OpId(self.next_op);
+        self.ops.insert(op, Op { device, io: io.clone(), purpose: Some(purpose), started_ms: self.now_ms });
+        self.actions.push_back(Action::Io { op, device, io });
+    }
+
+    /// An I/O of the owner's ended.
+    ///
+    /// `Fault::Aborted` says that a reset of our own cut it short: it is sent again, since it is no fault.
+    pub fn done(&mut self, op: OpId, result: Result<(), Fault>) {
+        let Some(ended) = self.ops.remove(&op) else { return };
+        if let Some(purpose) = ended.purpose {
+            if result == Err(Fault::Aborted) {
+                // The time counts on from the first attempt.
+                self.next_op += 1;
+                let again = OpId(self.next_op);
+                let (device, io) = (ended.device, ended.io.clone());
+                self.ops.insert(again, ended);
+                self.actions.push_back(Action::Io { op: again, device, io });
+                return;
+            }
+            self.resolved.push_back((purpose, ended.device, result.is_ok()));
+        }
+        self.pump();
+    }
+
+    /// Nobody waits for what is in flight on this device any more: it counts as failed now, whenever it ends.
+    pub(super) fn give_up_ops(&mut self, device: Device) {
+        for op in self.ops.values_mut().filter(|op| op.device == device) {
+            if let Some(purpose) = op.purpose.take() {
+                self.resolved.push_back((purpose, device, false));
+            }
+        }
+    }
+
+    /// Devices whose I/O takes too long.
+    pub(super) fn hanging_devices(&self) -> Vec<Device> {
+        let late = |op: &&Op| {
+            op.purpose.is_some() && self.now_ms.saturating_sub(op.started_ms) >= u64::from(self.options.leg_timeout_ms)
+        };
+        let mut devices: Vec<_> = self.ops.values().filter(late).map(|op| op.device).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
+    /// Gives up what takes too long on a device that stays.
+    pub(super) fn give_up_late_ops(&mut self, device: Device) {
+        let (now_ms, timeout_ms) = (self.now_ms, u64::from(self.options.leg_timeout_ms));
+        for op in self.ops.values_mut().filter(|op| op.device == device) {
+            if now_ms.saturating_sub(op.started_ms) >= timeout_ms
+                && let Some(purpose) = op.purpose.take()
+            {
+                self.resolved.push_back((purpose, device, false));
+            }
+        }
+    }
+
+    /// Whether any I/O in flight, waited for or not, uses a buffer.
+    pub(super) fn has_buffer_ops(&self, buffer: usize) -> bool {
+        self.ops.values().any(|op| match op.io {
+            Io::CopyRead { buffer: used, .. }
+            | Io::CopyWrite { buffer: used, .. }
+            | Io::Verify { buffer: used, .. } => used == buffer,
+            Io::Write { .. } | Io::Flush | Io::Zero { .. } => false,
+        })
+    }
+
+    /// Whether any I/O of the owner is in flight on this device, waited for or not.
+    pub(super) fn has_ops(&self, device: Device) -> bool {
+        self.ops.values().any(|op| op.device == device)
+    }
+}

@@ -1,0 +1,93 @@
+//! Suspending, and the end.
+
+use super::clearing::ClearStage;
+use super::{Action, Event, Owner, Phase};
+use crate::Pass;
+
+impl Owner {
+    /// New I/O waits from here on; [`Event::Suspended`] says that nothing is under way any more.
+    pub fn suspend(&mut self) {
+        self.suspended = true;
+        self.drained = false;
+        self.publish();
+        self.pump();
+        self.start_pass(Pass::Drain);
+    }
+
+    /// I/O goes on.
+    pub fn resume(&mut self) {
+        self.suspended = false;
+        self.wake_wanted = true;
+        self.pump();
+    }
+
+    /// Ends the mirror: drains it, reconciles what is suspect, clears what is dirty, records that it is clean.
+    /// [`Action::Stopped`] is the end.
+    pub fn stop(&mut self) {
+        if matches!(self.phase, Phase::Starting | Phase::Offline) {
+            self.phase = Phase::Stopped;
+            self.actions.push_back(Action::Stopped { clean: false });
+            self.publish();
+            return;
+        }
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+            self.drained = false;
+            self.publish();
+            self.start_pass(Pass::Drain);
+            self.pump();
+        }
+    }
+
+    pub(super) fn drain_pass_done(&mut self) {
+        self.drained = true;
+        if self.suspended {
+            self.say(Event::Suspended);
+        }
+    }
+
+    /// Whether nothing is dirty.
+    pub(super) fn is_all_clean(&self) -> bool {
+        self.intent.count() == 0
+    }
+
+    pub(super) fn pump_stop(&mut self) {
+        if self.phase != Phase::Stopping || !self.drained {
+            return;
+        }
+        if self.stuck {
+            return self.end(false);
+        }
+        if let Some(ticket) = self.final_ticket {
+            if self.is_durable(ticket) && self.txns.is_empty() {
+                let clean = self.is_all_clean();
+                self.end(clean);
+            }
+            return;
+        }
+        let quiet = self.suspects.is_empty()
+            && self.copier.is_idle()
+            && self.clearing.stage == ClearStage::Idle
+            && self.is_all_clean()
+            && self.txns.is_empty()
+            && self.unsure.is_empty();
+        if !quiet {
+            return;
+        }
+        if self.has_progress() {
+            // What absent legs lack is written as it is, so that the next start copies no more.
+            self.progress_wanted = true;
+            return;
+        }
+        self.final_ticket = Some(self.request_record());
+    }
+
+    fn has_progress(&self) -> bool {
+        self.legs.iter().any(|leg| leg.out_of_sync != leg.out_of_sync_durable)
+    }
+
+    fn end(&mut self, clean: bool) {
+        self.phase = Phase::Stopped;
+        self.actions.push_back(Action::Stopped { clean });
+    }
+}
