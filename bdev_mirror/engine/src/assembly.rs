@@ -413,3 +413,38 @@ fn plan(
         rejected,
     }
 }
+
+/// Why a leg may not come back to a mirror that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoReturn {
+    /// It takes no part.
+    Rejected(Rejected),
+    /// It ran without the mirror's legs.
+    Diverged,
+}
+
+/// Whether a leg that was found may come back to a mirror that runs, whose superblocks say what `head` says, and whether it
+/// then needs everything, since what it lacks is not known.
+///
+/// # Errors
+/// [`NoReturn`]: what is wrong with it.
+pub fn judge_return(head: &Superblock, leg: &Found) -> Result<bool, NoReturn> {
+    if let Some((_, why)) = reject_alone(std::slice::from_ref(leg)).pop() {
+        return Err(NoReturn::Rejected(why));
+    }
+    let running = Found { superblock: head.clone(), next_copy: 0, identity: Uuid::nil(), blocks: u64::MAX };
+    if let Some(why) = reject_beside(&running, leg) {
+        return Err(NoReturn::Rejected(why));
+    }
+    // The mirror has gone on since: a leg in whose last generation no leg of it was in sync has gone its own way.
+    let serving = head.in_sync();
+    let superblock = &leg.superblock;
+    let known = superblock.generation <= head.legs[superblock.slot.index()].last_in_sync
+        || superblock.in_sync().meets(serving.without(superblock.slot))
+        || is_known_record(superblock, head);
+    match (known, is_in_sync_itself(superblock)) {
+        (true, _) => Ok(false),
+        (false, true) if !mutant!(LargerCounterWins) => Err(NoReturn::Diverged),
+        (false, _) => Ok(true),
+    }
+}

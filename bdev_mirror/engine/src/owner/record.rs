@@ -78,6 +78,12 @@ impl Owner {
         vec![(block, Arc::from(bytes))]
     }
 
+    /// What the superblocks say now, as that of the lowest slot in sync.
+    #[must_use]
+    pub fn head(&self) -> Option<Superblock> {
+        self.readable().lowest().map(|slot| self.superblock(slot))
+    }
+
     /// What a leg's superblock says now.
     fn superblock(&self, slot: crate::Slot) -> Superblock {
         let own = &self.legs[slot.index()];

@@ -1,7 +1,8 @@
 //! A superblock with something in every field, and superblocks of any content that makes sense.
 
+use mirror_engine::OwnerId;
 use mirror_engine::format::{
-    Geometry, LegRecord, LegState, LogType, OwnerId, Superblock, default_data_offset_blocks, default_region_blocks,
+    Geometry, LegRecord, LegState, LogType, Superblock, default_data_offset_blocks, default_region_blocks,
 };
 use mirror_engine::{MAX_LEGS, Slot};
 use proptest::prelude::*;

@@ -1,0 +1,88 @@
+//! What the histories went through: state of a region × what happened × what was wrong at the time.
+
+use mirror_engine::RegionState;
+
+/// What happened to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Happening {
+    Write,
+    Unmap,
+    Read,
+    MarkAhead,
+    Clear,
+    Resync,
+    LegLost,
+    LegBack,
+    Abort,
+    Crash,
+}
+
+/// What was wrong at the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Wrong {
+    Nothing,
+    LegOut,
+    Errors,
+    Hangs,
+}
+
+pub const STATES: [RegionState; 11] = [
+    RegionState::Unwritten,
+    RegionState::Clean,
+    RegionState::Marking,
+    RegionState::Dirty,
+    RegionState::Zeroed,
+    RegionState::Flushing,
+    RegionState::FlushingZeroed,
+    RegionState::Cleaning,
+    RegionState::CleaningZeroed,
+    RegionState::NoSync,
+    RegionState::Refused,
+];
+pub const HAPPENINGS: [Happening; 10] = [
+    Happening::Write,
+    Happening::Unmap,
+    Happening::Read,
+    Happening::MarkAhead,
+    Happening::Clear,
+    Happening::Resync,
+    Happening::LegLost,
+    Happening::LegBack,
+    Happening::Abort,
+    Happening::Crash,
+];
+pub const WRONGS: [Wrong; 4] = [Wrong::Nothing, Wrong::LegOut, Wrong::Errors, Wrong::Hangs];
+
+/// Hits of every cell.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    hits: [[[u64; 4]; 10]; 11],
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self { hits: [[[0; 4]; 10]; 11] }
+    }
+}
+
+impl Coverage {
+    pub fn hit(&mut self, state: RegionState, happening: Happening, wrong: Wrong) {
+        self.hits[state as usize][happening as usize][wrong as usize] += 1;
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (state, others) in self.hits.iter_mut().zip(&other.hits) {
+            for (happening, others) in state.iter_mut().zip(others) {
+                for (hits, other) in happening.iter_mut().zip(others) {
+                    *hits += other;
+                }
+            }
+        }
+    }
+
+    pub fn hits(&self, state: RegionState, happening: Happening, wrong: Wrong) -> u64 {
+        self.hits[state as usize][happening as usize][wrong as usize]
+    }
+}

@@ -1,0 +1,153 @@
+//! The host: writes, reads, gives up, flushes, and checks what comes of it.
+
+use super::engine::{Request, Running, is_good};
+use super::{Verdict, World};
+use crate::disk::Block;
+use mirror_engine::{HostIo, Op, Outcome};
+
+impl World {
+    pub fn host_acts(&mut self) -> Verdict {
+        let running = self.engine();
+        let under_way = running.requests.iter().flatten().count();
+        let open: Vec<usize> =
+            running.channels.iter().enumerate().filter(|(_, channel)| channel.is_some()).map(|(at, _)| at).collect();
+        if under_way >= self.setup.host_ios_max || !self.engine().started {
+            return self.complete_something();
+        }
+        let Some(channel) = self.chooser.pick(&open) else { return Ok(()) };
+        let op = match self.chooser.below(20) {
+            0..9 => Op::Write,
+            9..15 => Op::Read,
+            15 => Op::WriteZeroes,
+            16 | 17 => Op::Unmap,
+            _ => Op::Flush,
+        };
+        let range = self.random_range(op);
+        self.submit(channel, op, range)
+    }
+
+    fn random_range(&mut self, op: Op) -> std::ops::Range<u64> {
+        let geometry = self.setup.geometry();
+        if op == Op::Flush {
+            return 0..1;
+        }
+        if matches!(op, Op::Unmap | Op::WriteZeroes) && self.chooser.percent(60) {
+            // Whole regions.
+            let region = self.chooser.below(geometry.regions());
+            return geometry.region_range(region);
+        }
+        // A few blocks are hot, and the end of the mirror is among them.
+        let start = match self.chooser.below(3) {
+            0 => u64::from(self.chooser.below(3)),
+            1 => geometry.blocks - 1 - u64::from(self.chooser.below(3)),
+            _ => u64::from(self.chooser.below(geometry.blocks as u32)),
+        };
+        let start = start.min(geometry.blocks - 1);
+        let most = (geometry.blocks - start).min(geometry.region_blocks + 1);
+        start..start + 1 + u64::from(self.chooser.below(most as u32))
+    }
+
+    pub fn submit(&mut self, channel: usize, op: Op, range: std::ops::Range<u64>) -> Verdict {
+        self.counts.host_ios += 1;
+        let value = if op == Op::Write {
+            self.next_value += 1;
+            self.next_value
+        } else {
+            0
+        };
+        let through = self.setup.write_through && op.is_write();
+        let key = self.counts.host_ios;
+        self.cover_host(op, &range);
+        match op {
+            Op::Read => self.model.read_begins(key, range.clone()),
+            Op::Flush => self.model.flush_begins(key),
+            _ => self.model.write_begins(key, range.clone(), value),
+        }
+        let clocks = self.disks.iter().map(|disk| disk.clock).collect();
+        let now_ms = self.now_ms;
+        let request = Request {
+            channel,
+            op,
+            range: range.clone(),
+            value,
+            through,
+            key,
+            children: 0,
+            good: Default::default(),
+            read: Vec::new(),
+            clocks,
+        };
+        let running = self.engine();
+        let id = match running.requests.iter().position(Option::is_none) {
+            Some(id) => id,
+            None => {
+                running.requests.push(None);
+                running.table.ios.push(None);
+                running.requests.len() - 1
+            }
+        };
+        let blocks = (range.end - range.start) as u32;
+        running.table.ios[id] = Some(HostIo::new(op, range.start, blocks, now_ms).write_through(through));
+        running.requests[id] = Some(request);
+        self.say(|| format!("host {op:?} {range:?} value {value} on channel {channel}, I/O {id}"));
+        let Running { channels, table, shared, .. } = self.engine();
+        let Some(open) = channels[channel].as_mut() else { return Ok(()) };
+        let step = open.submit(table, shared, id as u32, now_ms);
+        self.follow(channel, id as u32, step)
+    }
+
+    pub fn host_io_done(&mut self, channel: usize, io: u32, outcome: Outcome) -> Verdict {
+        let running = self.engine();
+        let Some(request) = running.requests[io as usize].take() else {
+            return Err(format!("I/O {io} ended twice"));
+        };
+        if request.children > 0 {
+            return Err(format!("I/O {io} ended with {} children in flight", request.children));
+        }
+        running.waiting.retain(|waiting| *waiting != (channel, io));
+        self.say(|| format!("I/O {io} ends: {outcome:?}"));
+        let good = is_good(outcome);
+        match request.op {
+            Op::Read => {
+                let values = self.read_values(&request, outcome)?;
+                self.check_read_outcome(&request, outcome)?;
+                self.model.read_ends(request.key, values.as_deref())?;
+            }
+            Op::Flush => {
+                if good {
+                    self.check_flush(&request)?;
+                }
+                self.model.flush_ends(request.key, good);
+            }
+            _ => {
+                if good {
+                    self.check_acknowledged(&request)?;
+                } else {
+                    self.check_write_error(&request)?;
+                }
+                self.model.write_ends(request.key, good, request.through);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the host finds in its buffer.
+    fn read_values(&mut self, request: &Request, outcome: Outcome) -> Verdict<Option<Vec<u64>>> {
+        let Outcome::Good { zeroed } = outcome else { return Ok(None) };
+        let geometry = self.setup.geometry();
+        let first = geometry.region_of(request.range.start);
+        let mut values = Vec::new();
+        for (index, block) in request.range.clone().enumerate() {
+            let region = geometry.region_of(block) - first;
+            if zeroed >> region & 1 != 0 {
+                values.push(0);
+                continue;
+            }
+            match request.read.get(index) {
+                Some(Block::Stamp(stamp)) => values.push(*stamp),
+                other => return Err(format!("a read of block {block} ended well and brought {other:?}")),
+            }
+        }
+        Ok(Some(values))
+    }
+}

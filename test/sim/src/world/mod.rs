@@ -1,0 +1,137 @@
+//! A mirror, its drives, its host and its operator.
+
+mod boot;
+mod check;
+mod engine;
+mod fault;
+mod finish;
+mod host;
+mod setup;
+mod truth;
+
+use crate::chooser::Chooser;
+use crate::coverage::Coverage;
+use crate::disk::{Block, Disk};
+use crate::model::Model;
+use engine::Running;
+pub use setup::Setup;
+use std::collections::{BTreeMap, BTreeSet};
+use truth::Truth;
+
+/// What went wrong, for a person.
+pub type Verdict<T = ()> = Result<T, String>;
+
+/// Where an I/O on a drive comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A child of a host I/O.
+    Child { channel: usize, io: u32, slot: usize },
+    /// The owner.
+    Owner { op: u64 },
+}
+
+/// What a drive is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Work {
+    Write { block: u64, data: Vec<Block> },
+    Read { block: u64, blocks: u64, buffer: Option<usize> },
+    /// Compares with what a buffer holds.
+    Verify { block: u64, data: Vec<Block> },
+    Flush { clock: u64 },
+}
+
+/// An I/O in flight on a drive.
+#[derive(Clone, Debug, Hash)]
+pub struct Flight {
+    pub drive: usize,
+    pub work: Work,
+    pub origin: Origin,
+    /// The life of the leg that it was sent in.
+    pub life: u32,
+    pub slot: Option<usize>,
+    /// It ends late.
+    pub hung: bool,
+    /// Our own reset cuts it short.
+    pub aborted: bool,
+}
+
+/// What a history counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub steps: u64,
+    pub crash_points: u64,
+    pub boots: u64,
+    pub host_ios: u64,
+    pub copies: u64,
+}
+
+/// All of it.
+pub struct World {
+    pub setup: Setup,
+    pub chooser: Chooser,
+    pub now_ms: u64,
+    pub disks: Vec<Disk>,
+    /// The drive in each slot, and the log's.
+    pub slots: Vec<usize>,
+    pub log: Option<usize>,
+    pub flights: BTreeMap<u64, Flight>,
+    pub next_flight: u64,
+    pub running: Option<Running>,
+    pub model: Model,
+    pub truth: Truth,
+    pub counts: Counts,
+    pub coverage: Coverage,
+    pub next_value: u64,
+    /// Faults may happen; not while a history is brought to its end.
+    pub faults: bool,
+    pub trace: Option<Vec<String>>,
+    /// Drives whose clone is plugged in beside them at the next boot.
+    pub clones: BTreeSet<usize>,
+}
+
+impl World {
+    pub fn say(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>5} {:>7} ms  {}", self.counts.steps, self.now_ms, line()));
+        }
+    }
+
+    /// A history from a seed: its counts, or what went wrong.
+    pub fn run(&mut self) -> Verdict {
+        self.create()?;
+        let steps = 60 + u64::from(self.chooser.below(self.setup.steps_max));
+        for _ in 0..steps {
+            self.step()?;
+        }
+        self.finish()
+    }
+
+    /// One thing happens.
+    pub fn step(&mut self) -> Verdict {
+        self.counts.steps += 1;
+        if self.running.is_none() {
+            return self.boot();
+        }
+        // Weights: what is due, what the host does, what goes wrong.
+        match self.chooser.below(100) {
+            0..42 => self.complete_something(),
+            42..56 => self.deliver_something(),
+            56..75 => self.host_acts(),
+            75..85 => self.time_goes_on(),
+            85..89 => self.operator_acts(),
+            89..98 => self.something_fails(),
+            _ => self.crash_maybe(),
+        }
+    }
+
+    /// Time goes on by a little, or by enough for what waits.
+    pub fn time_goes_on(&mut self) -> Verdict {
+        let ms = self.chooser.pick(&[1, 10, 40, 100, 100, 300, 1100]).unwrap_or(1);
+        self.now_ms += ms;
+        self.tick_all()
+    }
+
+    pub fn drive_of(&self, slot: usize) -> usize {
+        self.slots[slot]
+    }
+}
