@@ -5,8 +5,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Which legs are read and which are written, at one moment.
 ///
-/// The control path makes a new value for each change and publishes it in a [`PublishedLegSet`]; an I/O takes the value that it
-/// finds at submission and keeps to it.
+/// The control path makes a new value for each change and publishes it in a [`PublishedLegSet`]; an I/O takes the value
+/// that it finds at submission and keeps to it.
 ///
 /// Layout of the word: bits 0..16 readable legs (in sync), bits 16..32 writable legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
