@@ -55,6 +55,7 @@ stage build-debug test/build.sh debug
 stage build-asan test/build.sh asan
 stage lint test/lint.sh
 stage unit cargo_test -p mirror_engine -p mirror_rpc -p mirror_bench
+stage loom test/loom.sh
 # The module's own tests need SPDK to link against.
 module_test() {
   bash -c 'source test/env.sh

@@ -19,21 +19,22 @@ pub const ENTRIES_PER_SHARD: usize = 32;
 /// Each shard has one word: which entries are reserved, and which of them are live. A claim reserves an entry, fills it
 /// in, and makes it live by a read-modify-write that at the same time says which others were live before.
 ///
-/// **Never two holders.** The read-modify-writes of one word have one order. Of two overlapping claims that are live in a
-/// shard together, the one that became live later finds the bit of the other, sees the overlap and gives all back. It
+/// **Never two holders.** The read-modify-writes of one word have one order. Of two overlapping claims that are live in
+/// a shard together, the one that became live later finds the bit of the other, sees the overlap and gives all back. It
 /// cannot misread the other's entry: nobody fills it in anew before the other has given it back.
 ///
 /// **One always gets on.** A claim goes through its shards in ascending order, so of two claims only one can see the
-/// other: in the lowest shard that they share one is earlier, and the later one does not get beyond it. Whoever backs off
-/// saw an earlier claim in the same shard or one that is beyond it; that chain has an end, a claim that holds.
+/// other: in the lowest shard that they share one is earlier, and the later one does not get beyond it. Whoever backs
+/// off saw an earlier claim in the same shard or one that is beyond it; that chain has an end, a claim that holds.
 ///
-/// **No lost wake-up.** A claim that is to park first sets the `waiters` flag of all its shards and then looks once more,
-/// by a read-modify-write of each word. Either it finds the way free, and claims; or it finds an entry in the way. Who
-/// gives up that entry does so by a later read-modify-write of the same word, and so sees the flag, or that a
+/// **No lost wake-up.** A claim that is to park first sets the `waiters` flag of all its shards and then looks once
+/// more, by a read-modify-write of each word. Either it finds the way free, and claims; or it finds an entry in the
+/// way. Who gives up that entry does so by a later read-modify-write of the same word, and so sees the flag, or that a
 /// [`release`](Self::release) has taken it since, which wakes all. Who sees the flag
 ///
 /// * in a release, wakes all;
-/// * when giving back, and parks as well: says so ([`Claim::Conflict`]), and wakes all;
+/// * when giving back, and parks as well: says so ([`Claim::Conflict`]), and wakes all. Whoever ends what it parked for
+///   would do so too, but perhaps much later;
 /// * when giving back, and then holds after all: leaves the flag, and wakes all when it releases.
 ///
 /// The wake-up is a message to the parked one's thread and comes after it has parked.
@@ -57,8 +58,7 @@ pub enum Claim {
     Held,
     /// Something is in the way: park the write, before the thread handles its next message, and try again when woken.
     Conflict {
-        /// All channels are to be woken, this one too: the claim was in somebody's way for a moment, or gave up although
-        /// nothing may be in its own way any more.
+        /// All channels are to be woken, this one too: the claim may have been in somebody's way for a moment.
         wake_all: bool,
     },
 }
@@ -115,8 +115,8 @@ impl ShardList {
 }
 
 impl RangeTable {
-    /// A table without claims: `shards` is rounded up to a power of two of at most 65536, `entries_per_shard` is at most
-    /// [`ENTRIES_PER_SHARD`].
+    /// A table without claims: `shards` is rounded up to a power of two of at most 65536, `entries_per_shard` is at
+    /// most [`ENTRIES_PER_SHARD`].
     #[must_use]
     pub fn new(shards: usize, entries_per_shard: usize) -> Self {
         let shards = shards.clamp(1, 1 << 16).next_power_of_two();
@@ -140,7 +140,8 @@ impl RangeTable {
         let shards = shards.as_slice();
         let wanted = Wanted { key, range };
         let mut wake_all = false;
-        // The first look may be a moment old: what it misses, the claim finds; what it finds too much, the second does not.
+        // The first look may be a moment old: what it misses, the claim finds; what it sees too much, the second look
+        // does not.
         let look = |shard: &u16| self.is_blocked(*shard, self.word(*shard).load(Ordering::Acquire), &wanted);
         if !shards.iter().any(look) {
             match self.claim_all(shards, &wanted) {
@@ -152,16 +153,16 @@ impl RangeTable {
         // From here on whoever gives up an entry of these shards knows that someone waits. Relaxed is enough: the
         // read-modify-writes that follow carry it.
         shards.iter().for_each(|&shard| self.shards[usize::from(shard)].waiters.store(true, Ordering::Relaxed));
-        // This look has its place in the order of the word's changes, hence no plain load: an entry that is in the way is
-        // given up after it. A full shard counts as well: the entries in it are given up too.
+        // This look has its place in the order of the word's changes, hence no plain load: an entry that is in the way
+        // is given up after it. A full shard counts as well: the entries in it are given up too.
         let look_now = |shard: &u16| self.is_blocked(*shard, self.word(*shard).fetch_or(0, Ordering::AcqRel), &wanted);
         if shards.iter().any(look_now) {
             return Claim::Conflict { wake_all };
         }
         match self.claim_all(shards, &wanted) {
             Ok(()) => Claim::Held,
-            // Others were quicker just now. What was in the way may be gone since, without a look after the flag; rather
-            // than look for ever, be woken with the others.
+            // Others were quicker just now, and see the flag when they end. But someone may have parked because of what
+            // was just given back, and the flag cannot tell: this claim has set it itself.
             Err(_) => Claim::Conflict { wake_all: true },
         }
     }
@@ -172,8 +173,8 @@ impl RangeTable {
         let mut wake_all = false;
         for &shard in self.shards_of(regions).as_slice() {
             let waiters = &self.shards[usize::from(shard)].waiters;
-            // Only a release takes the flag down, because only a release is sure to wake. Read before it is changed: mostly
-            // nobody waits.
+            // Only a release takes the flag down, because only a release is sure to wake. Read before it is changed:
+            // mostly nobody waits.
             wake_all |=
                 self.remove(shard, key) && waiters.load(Ordering::Acquire) && waiters.swap(false, Ordering::AcqRel);
         }

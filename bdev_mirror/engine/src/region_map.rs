@@ -175,11 +175,11 @@ impl RegionWord {
 /// Clearing a region takes one pass through the channels. The owner stores Flushing ([`start_flushing`]) and passes a
 /// message through all channels; each answers when the writes to the region that it had sent before are done. A write
 /// that read the word before Flushing was there is among those: its channel had it in flight when the message came. A
-/// write that reads the word after the message finds Flushing, and must take the region back ([`veto`]) *before* it sends
-/// anything. When all have answered, the owner closes the region ([`close`]). Both veto and close are one
+/// write that reads the word after the message finds Flushing, and must take the region back ([`veto`]) *before* it
+/// sends anything. When all have answered, the owner closes the region ([`close`]). Both veto and close are one
 /// compare-and-swap of the same word out of Flushing, so exactly one of them wins: either the region is dirty again and
-/// the owner leaves it so, or it is closed and the write finds Cleaning and waits. Hence no write can slip in between the
-/// answer of its channel and the close, and no second pass is needed.
+/// the owner leaves it so, or it is closed and the write finds Cleaning and waits. Hence no write can slip in between
+/// the answer of its channel and the close, and no second pass is needed.
 ///
 /// [`start_flushing`]: Self::start_flushing
 /// [`veto`]: Self::veto
@@ -208,8 +208,8 @@ impl RegionMap {
 
     /// The word in force.
     ///
-    /// It may be a moment old, but never older than the last message that the caller's thread has handled: what the owner
-    /// stores before it passes a message is seen by all that a channel does from that message on.
+    /// It may be a moment old, but never older than the last message that the caller's thread has handled: what the
+    /// owner stores before it passes a message is seen by all that a channel does from that message on.
     #[must_use]
     #[inline]
     pub fn load(&self, region: u32) -> RegionWord {
@@ -218,8 +218,8 @@ impl RegionMap {
 
     /// Owner: the region is in this state with this writer from now on, whatever it was; COPYING stays.
     ///
-    /// Not for what a channel may change at the same time: a region leaves Flushing by [`close`](Self::close), or a veto
-    /// would be overwritten.
+    /// Not for what a channel may change at the same time: a region leaves Flushing by [`close`](Self::close), or a
+    /// veto would be overwritten.
     pub fn set(&self, region: u32, state: RegionState, writer: Writer) {
         let new = RegionWord::new(state, writer).0;
         // Always finds a new word: no error.

@@ -13,17 +13,17 @@ pub const MAX_WINDOWS: usize = 64;
 /// channels; it copies when each has answered that the writes it had sent before are done. After the copy it clears
 /// COPYING and the window, and then wakes all channels.
 ///
-/// A channel may look ([`overlaps`](Self::overlaps)) while the owner sets or clears. What it may then see of that window
-/// is the old range, the new one, none, or the start of one with the end of the other, and each is safe:
+/// A channel may look ([`overlaps`](Self::overlaps)) while the owner sets or clears. What it may then see of that
+/// window is the old range, the new one, none, or the start of one with the end of the other, and each is safe:
 ///
-/// * It misses a window that is being set: then it has not answered the pass for it yet, so its write is among those that
-///   the answer waits for, and the copy comes later. From its answer on it misses nothing: all of `set` happened before
-///   the message of the pass, so the bit, start and end that it reads are those of this window or later ones.
+/// * It misses a window that is being set: then it has not answered the pass for it yet, so its write is among those
+///   that the answer waits for, and the copy comes later. From its answer on it misses nothing: all of `set` happened
+///   before the message of the pass, so the bit, start and end that it reads are those of this window or later ones.
 /// * Later ones, of the same index, are there only after the window was cleared, that is after its copy: whoever reads
-///   any of them (Acquire, stored with Release) comes after that copy and may miss the old window; and for the new one it
-///   has not answered yet, as above.
-/// * It sees a window that is just being cleared, or a mixture: then its write is parked for nothing. The owner's wake-up
-///   follows the clear, and the channel handles it after it parked.
+///   any of them (Acquire, stored with Release) comes after that copy and may miss the old window; and for the new one
+///   it has not answered yet, as above.
+/// * It sees a window that is just being cleared, or a mixture: then its write is parked for nothing. The owner's
+///   wake-up follows the clear, and the channel handles it after it parked.
 #[derive(Debug)]
 pub struct Windows {
     /// Which windows are in force, one bit each.

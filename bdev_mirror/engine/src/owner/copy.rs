@@ -333,7 +333,9 @@ impl Owner {
     }
 
     fn shut(&self, window: usize, job: &Job) {
-        // The window first: who finds the region's mark looks at the windows.
+        // The window first: who finds the region's mark looks at the windows. It is cleared before it is set anew, so that
+        // nobody reads the beginning of one and the end of the other.
+        self.shared.windows.clear(window);
         self.shared.windows.set(window, job.window.clone());
         self.shared.regions.set_copying(job.region, true);
     }

@@ -367,7 +367,8 @@ impl World {
 
     /// A leg that is out comes back.
     pub fn admit_something(&mut self) -> Verdict {
-        let out: Vec<usize> = self.engine().out.iter().copied().filter(|&slot| self.disks[self.slots[slot]].present).collect();
+        let out: Vec<usize> = self.engine().out.iter().copied().collect();
+        let out: Vec<usize> = out.into_iter().filter(|&slot| self.disks[self.slots[slot]].present).collect();
         let Some(slot) = self.chooser.pick(&out) else { return Ok(()) };
         let drive = self.slots[slot];
         let Some(head) = self.engine().owner.head() else { return Ok(()) };

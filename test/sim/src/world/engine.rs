@@ -295,8 +295,8 @@ impl World {
 
     /// Something in flight ends.
     pub fn complete_something(&mut self) -> Verdict {
-        let disks = &self.disks;
         let late = self.chooser_late();
+        let disks = &self.disks;
         let ready: Vec<u64> = self
             .flights
             .iter()
