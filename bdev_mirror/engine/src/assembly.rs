@@ -10,11 +10,14 @@ use crate::{LegMask, MAX_LEGS, Slot};
 use std::fmt;
 use uuid::Uuid;
 
-/// How far a start that leaves legs in sync behind moves the generation on.
+/// The generation of a start that leaves legs in sync behind.
 ///
-/// Those legs may know generations that nobody here has seen: one whose record was under way, and one more for a superblock
-/// that cannot be read, since a leg keeps two. A number that both sides could give is never given here.
-const FORK_GAP: u64 = 16;
+/// Those legs may know generations that nobody here has seen, and may start without us in their turn. So that no number is
+/// given twice, the upper half counts such starts, and the lower half begins at a number of this start's own.
+const fn fork_generation(seen: u64, tag: u32) -> u64 {
+    // One bit is left free, so that counting on never reaches the upper half.
+    ((seen >> 32) + 1) << 32 | (tag >> 1) as u64
+}
 
 /// A leg that is there.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub struct Plan {
     pub head: usize,
     /// The generation that the start records.
     pub generation: u64,
+    /// Legs that are listed as in sync are left behind.
+    pub fork: bool,
     /// Every slot that has a leg, with its state from now on.
     pub legs: Vec<PlanLeg>,
     /// The leg that suspect regions are copied from, if an earlier start chose one.
@@ -202,9 +207,10 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// Judges what was found. `found` are legs of one mirror, in any order; the order decides nothing.
+/// Judges what was found. `found` are legs of one mirror, in any order; the order decides nothing. `tag` is a random number:
+/// no two starts have the same.
 #[must_use]
-pub fn judge(found: &[Found], allowed: Allowed) -> Verdict {
+pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
     let mut rejected = reject_alone(found);
     let is_left = |rejected: &[(usize, Rejected)], index: usize| rejected.iter().all(|(other, _)| *other != index);
     let left: Vec<usize> = (0..found.len()).filter(|&index| is_left(&rejected, index)).collect();
@@ -234,7 +240,20 @@ pub fn judge(found: &[Found], allowed: Allowed) -> Verdict {
             return Verdict::Refuse(Refusal::Diverged { one: one.min(other), other: one.max(other) });
         }
     }
-    start_from(found, &left, &apart, head, allowed, rejected)
+    let mut verdict = start_from(found, &left, &apart, head, allowed, rejected);
+    if let Verdict::Start(plan) = &mut verdict {
+        plan.generation = match plan.fork {
+            true if mutant!(NumberUsedTwice) => found[plan.head].superblock.generation + 1,
+            true => fork_generation(newest_generation(found), tag),
+            // Not after that of a leg that takes no part: its numbers are another history's.
+            false => found[plan.head].superblock.generation + 1,
+        };
+    }
+    verdict
+}
+
+fn newest_generation(found: &[Found]) -> u64 {
+    found.iter().map(|leg| leg.superblock.generation).max().unwrap_or(0)
 }
 
 /// What is wrong with a leg whatever else is there.
@@ -377,7 +396,6 @@ fn plan(
     rejected: Vec<(usize, Rejected)>,
 ) -> Plan {
     let superblock = &found[head].superblock;
-    let seen = found.iter().map(|leg| leg.superblock.generation).max().unwrap_or(0);
     let legs = (0..MAX_LEGS)
         .filter_map(Slot::new)
         .filter(|slot| !superblock.legs[slot.index()].is_empty())
@@ -403,11 +421,8 @@ fn plan(
         .collect();
     Plan {
         head,
-        generation: match fork {
-            true if mutant!(NumberUsedTwice) => superblock.generation + 1,
-            true => seen + FORK_GAP,
-            false => seen + 1,
-        },
+        generation: 0,
+        fork,
         legs,
         source: superblock.source.filter(|source| serving.contains(*source)),
         rejected,

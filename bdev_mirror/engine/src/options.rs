@@ -160,6 +160,10 @@ impl Options {
             within(option, found, range)?;
         }
         self.check_regions()?;
+        if lease.owner_lease_ms > 0 && self.log_type == LogType::Core {
+            // There is no superblock that a successor could read.
+            return Err(OptionError::new("owner_lease_ms", "0 (infinite) with log_type core", lease.owner_lease_ms));
+        }
         lease.check(u64::from(self.leg_timeout_ms))
     }
 

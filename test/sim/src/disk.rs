@@ -90,7 +90,11 @@ impl Disk {
 
     /// What a read of the block returns now.
     pub fn view(&self, block: u64) -> Block {
-        self.cache.iter().rev().find(|cached| cached.block == block).map_or_else(|| self.durable(block), |cached| cached.data.clone())
+        self.cache
+            .iter()
+            .rev()
+            .find(|cached| cached.block == block)
+            .map_or_else(|| self.durable(block), |cached| cached.data.clone())
     }
 
     /// What would be left of the block if nothing in the cache survived.
@@ -166,6 +170,13 @@ impl Disk {
         self.cache = rest;
     }
 
+    /// Zeros all blocks before this one, durably.
+    pub fn wipe(&mut self, end: u64) {
+        self.cache.retain(|cached| cached.block >= end);
+        self.durable.retain(|block, _| *block >= end);
+        self.durable.extend([(0, ZERO), (128, ZERO)]);
+    }
+
     /// The power fails. Each block in the cache and in flight survives or not, whatever the others do.
     pub fn power_cut(&mut self, in_flight: &[(u64, Vec<Block>)], tears: bool, chooser: &mut Chooser) {
         let survival = chooser.pick(&[0, 20, 50, 80, 100]).unwrap_or(50);
@@ -192,9 +203,9 @@ impl Disk {
                 let half = old.len() / 2;
                 Block::Bytes(new[..half].iter().chain(&old[half..]).copied().collect())
             }
-            (_, Block::Bytes(new)) => {
-                Block::Bytes(new[..new.len() / 2].iter().copied().chain(std::iter::repeat_n(0xee, new.len() / 2)).collect())
-            }
+            (_, Block::Bytes(new)) => Block::Bytes(
+                new[..new.len() / 2].iter().copied().chain(std::iter::repeat_n(0xee, new.len() / 2)).collect(),
+            ),
             _ => Block::Stamp(GARBAGE + 10_000_000 + block),
         }
     }

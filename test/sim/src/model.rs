@@ -13,6 +13,8 @@ struct Cell {
     unsettled: bool,
     /// An operator took data that is known to be incomplete: the next read decides, whatever it is.
     anything: bool,
+    /// The same after a power cut.
+    anything_after_cut: bool,
 }
 
 /// A write of the host that has not ended.
@@ -40,6 +42,7 @@ pub struct Reading {
 struct Flushing {
     key: u64,
     durable: Vec<BTreeSet<u64>>,
+    anything: Vec<bool>,
 }
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -59,6 +62,7 @@ impl Model {
                 after_cut: value.into_iter().collect(),
                 unsettled: false,
                 anything: value.is_none(),
+                anything_after_cut: value.is_none(),
             })
             .collect();
         Self { cells, ..Self::default() }
@@ -105,6 +109,7 @@ impl Model {
             let now = cell.now.clone();
             if good && durable {
                 cell.after_cut = now;
+                cell.anything_after_cut = false;
             } else {
                 cell.after_cut.extend(now);
             }
@@ -124,7 +129,8 @@ impl Model {
     }
 
     pub fn read_begins(&mut self, key: u64, range: Range<u64>) {
-        let mut reading = Reading { key, range: range.clone(), allowed: Vec::new(), anything: Vec::new(), disturbed: Vec::new() };
+        let mut reading =
+            Reading { key, range: range.clone(), allowed: Vec::new(), anything: Vec::new(), disturbed: Vec::new() };
         for block in range {
             let cell = &self.cells[block as usize];
             let mut allowed = cell.now.clone();
@@ -145,7 +151,10 @@ impl Model {
         for (index, block) in reading.range.clone().enumerate() {
             let value = values[index];
             if !reading.anything[index] && !reading.allowed[index].contains(&value) {
-                return Err(format!("a read of block {block} returned {value}, allowed were {:?}", reading.allowed[index]));
+                return Err(format!(
+                    "a read of block {block} returned {value}, allowed were {:?}",
+                    reading.allowed[index]
+                ));
             }
             if reading.disturbed[index] {
                 continue;
@@ -156,6 +165,7 @@ impl Model {
                 cell.after_cut = BTreeSet::from([value]);
                 cell.unsettled = false;
                 cell.anything = false;
+                cell.anything_after_cut = false;
             }
         }
         // What one read saw, the others see: nothing was written meanwhile.
@@ -173,27 +183,31 @@ impl Model {
 
     pub fn flush_begins(&mut self, key: u64) {
         let durable = self.cells.iter().map(|cell| cell.now.clone()).collect();
-        self.flushing.push(Flushing { key, durable });
+        let anything = self.cells.iter().map(|cell| cell.anything).collect();
+        self.flushing.push(Flushing { key, durable, anything });
     }
 
     pub fn flush_ends(&mut self, key: u64, good: bool) {
         let Some(at) = self.flushing.iter().position(|flushing| flushing.key == key) else { return };
         let flushed = self.flushing.remove(at);
         if good {
-            for (cell, durable) in self.cells.iter_mut().zip(flushed.durable) {
+            for ((cell, durable), anything) in self.cells.iter_mut().zip(flushed.durable).zip(flushed.anything) {
                 cell.after_cut = durable;
+                cell.anything_after_cut = anything;
             }
         }
     }
 
     /// The mirror's process ended with I/O under way; with `power`, every drive lost power too.
-    pub fn crash(&mut self, power: bool) {
+    /// With `tears` a block that was being written may be neither old nor new.
+    pub fn crash(&mut self, power: bool, tears: bool) {
         for writing in std::mem::take(&mut self.writing) {
             for block in writing.range {
                 let cell = self.cell(block);
                 cell.now.insert(writing.value);
                 cell.after_cut.insert(writing.value);
                 cell.unsettled = true;
+                cell.anything_after_cut |= power && tears;
             }
         }
         self.reading.clear();
@@ -201,6 +215,7 @@ impl Model {
         if power {
             for cell in &mut self.cells {
                 cell.now = cell.after_cut.clone();
+                cell.anything = cell.anything_after_cut;
                 cell.unsettled = true;
             }
         }
@@ -211,6 +226,18 @@ impl Model {
         for (block, cell) in self.cells.iter_mut().enumerate() {
             if blocks(block as u64) {
                 cell.anything = true;
+                cell.anything_after_cut = true;
+                cell.unsettled = true;
+            }
+        }
+    }
+
+    /// Which blocks read as zeros is lost: the next read decides, whatever it is.
+    pub fn forget_zeros(&mut self) {
+        for cell in &mut self.cells {
+            if cell.now.contains(&0) {
+                cell.anything = true;
+                cell.anything_after_cut = true;
                 cell.unsettled = true;
             }
         }
@@ -219,7 +246,9 @@ impl Model {
     /// What a read may return now, for a message.
     pub fn allows(&self, block: u64, value: u64) -> bool {
         let cell = &self.cells[block as usize];
-        cell.anything || cell.now.contains(&value) || self.writing.iter().any(|writing| writing.range.contains(&block) && writing.value == value)
+        cell.anything
+            || cell.now.contains(&value)
+            || self.writing.iter().any(|writing| writing.range.contains(&block) && writing.value == value)
     }
 }
 

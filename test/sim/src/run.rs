@@ -22,7 +22,10 @@ pub fn history(seed: u64, traced: bool) -> Outcome {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => Some(failure),
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
             Some(format!("panic: {}", text.unwrap_or_default()))
         }
     };

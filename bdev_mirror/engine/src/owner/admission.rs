@@ -22,6 +22,10 @@ pub struct Admission {
     pub blocks: u64,
     /// Which copy of its superblock does not hold the newest.
     pub next_copy: usize,
+    /// The sequence of its newest superblock; 0 if it has none.
+    pub sequence: u64,
+    /// The generation of that.
+    pub generation: u64,
     /// The dirty regions of its own map: it may hold writes there that no other leg has.
     pub own_intent: Option<Bits>,
     /// Nothing that it holds is of use: it gets all that was ever written.
@@ -48,6 +52,10 @@ impl Owner {
             None if self.config.log == LogType::Internal => map.set_all(),
             None => {}
         }
+        // A leg that went its own way may have counted further. What is written to it must be its newest, and no generation
+        // is given twice.
+        self.sequence = self.sequence.max(admission.sequence);
+        self.generation = self.generation.max(admission.generation);
         let leg = &mut self.legs[slot.index()];
         leg.out_of_sync_durable.get_or_insert_with(|| Bits::new(regions, false));
         if !known {

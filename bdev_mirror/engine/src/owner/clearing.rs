@@ -250,7 +250,7 @@ impl Owner {
 
     /// Takes the snapshot of a unit as what will be durable. Bits that fail to become so are set to "not durable" again by
     /// the end of the transaction.
-    fn note_out_of_sync_written(&mut self, slot: Slot, unit: u32) {
+    pub(super) fn note_out_of_sync_written(&mut self, slot: Slot, unit: u32) {
         let geometry = &self.config.geometry;
         let leg = &mut self.legs[slot.index()];
         let (Some(map), Some(durable)) = (&leg.out_of_sync, &mut leg.out_of_sync_durable) else { return };

@@ -156,6 +156,10 @@ impl Owner {
         }
         self.start_copy_flush();
         self.finish_copy_flush();
+        if self.source.is_some() && self.suspects.is_empty() && self.repairs.is_empty() && self.copier.is_idle() {
+            // Nothing is copied from a chosen leg any more. The next record says so; until then it harms nobody.
+            self.source = None;
+        }
     }
 
     pub(super) fn windows_pass_done(&mut self) {
@@ -208,6 +212,20 @@ impl Owner {
     }
 
     fn next_repair(&mut self) -> Option<(u32, JobKind)> {
+        let slot = self.repairs.first()?.slot;
+        if self.readable().without(slot).is_empty() {
+            // Nobody is left who could give the blocks.
+            self.repairs.retain(|repair| repair.slot != slot);
+            return None;
+        }
+        // As for a suspect region, the choice of the leg that is right is durable before another one is written: should the
+        // power fail within the rewrite, nobody may take the rewritten block for the better one.
+        if self.source.is_none() {
+            self.choose_source(LegMask::only(slot));
+        }
+        if self.source.is_none_or(|source| source == slot) || !self.can_reconcile() {
+            return None;
+        }
         // A region that is to be cleared is taken back, as a writer would.
         let is_dirty = |region| matches!(self.shared.regions.veto(region).state(), RegionState::Dirty);
         let at =
@@ -292,7 +310,7 @@ impl Owner {
             JobKind::Repair { slot } => {
                 let Some(repair) = self.take_repair(region, slot) else { return };
                 range = repair;
-                (readable.without(slot).lowest(), LegMask::only(slot).and(readable))
+                (self.source.filter(|source| *source != slot), LegMask::only(slot).and(readable))
             }
         };
         let Some(source) = source else { return };
@@ -637,7 +655,6 @@ impl Owner {
         self.resync_flushed(copied, flushed);
         self.wake_wanted = true;
         if self.suspects.is_empty() {
-            self.source = None;
             self.wanted.clear();
             self.actions.push_back(Action::Event(Event::Reconciled));
         }

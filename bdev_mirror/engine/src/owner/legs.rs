@@ -134,7 +134,7 @@ impl Owner {
             self.request_record();
         }
         if self.source == Some(slot) {
-            self.choose_source();
+            self.choose_source(LegMask::NONE);
         }
         self.wake_wanted = true;
         // A former leg must be out before anything that follows from this is judged.

@@ -289,7 +289,7 @@ impl Owner {
             self.shared.regions.set(region, RegionState::NoSync, word.writer());
         }
         if self.source.is_none() {
-            self.choose_source();
+            self.choose_source(LegMask::NONE);
         }
         let regions = self.suspects.len() as u32;
         self.actions.push_back(super::Action::Event(Event::Suspect { regions }));
@@ -297,11 +297,14 @@ impl Owner {
     }
 
     /// Chooses the leg that suspect ranges are copied from, and has the choice recorded before it serves.
-    pub(super) fn choose_source(&mut self) {
+    /// `bad` are legs that are not to be chosen.
+    pub(super) fn choose_source(&mut self, bad: LegMask) {
         // Legs that were in sync are equal candidates. Not the lowest slot, so that no order of legs ever decides.
-        let candidates = self.readable();
+        let candidates = self.readable().minus(bad);
         self.source = candidates.iter().max_by_key(|slot| self.legs[slot.index()].uuid);
-        self.source_ticket = self.request_record();
+        if self.source.is_some() {
+            self.source_ticket = self.request_record();
+        }
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Owner {
     /// The leg that they are copied from, and the record that says so.
     source: Option<Slot>,
     source_ticket: u64,
+    /// The source as the record of this generation says it; a heartbeat changes nothing of that.
+    source_recorded: Option<Slot>,
 
     repairs: Vec<Repair>,
     budgets: [ErrorBudget; MAX_LEGS],

@@ -87,6 +87,19 @@ impl Owner {
         }
     }
 
+    /// Whether a metadata write that was given up may still land on a leg that serves. Until it has ended nothing may be
+    /// written there: it could land on top of what is newer.
+    pub(super) fn has_late_metadata(&self) -> bool {
+        self.ops.values().any(|op| {
+            op.purpose.is_none()
+                && matches!(op.io, Io::Write { .. })
+                && match op.device {
+                    Device::Leg(slot) => self.legs[slot.index()].has_records(),
+                    Device::Log => false,
+                }
+        })
+    }
+
     /// Whether any I/O in flight, waited for or not, uses a buffer.
     pub(super) fn has_buffer_ops(&self, buffer: usize) -> bool {
         self.ops.values().any(|op| match op.io {

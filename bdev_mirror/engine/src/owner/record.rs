@@ -37,6 +37,7 @@ impl Owner {
         if !heartbeat {
             self.record_issued += 1;
             self.generation += 1;
+            self.source_recorded = self.source;
         }
         self.sequence += 1;
         self.heartbeat += 1;
@@ -52,6 +53,10 @@ impl Owner {
                     devices.push((Device::Leg(slot), self.superblock_writes(slot)));
                 }
             }
+        } else if self.phase == Phase::Starting {
+            // Nothing is written, but what a former life of the process left in the legs' caches is made durable, as the
+            // flush of a first record does.
+            devices.extend(self.readable().iter().map(|slot| (Device::Leg(slot), Vec::new())));
         }
         if self.is_leased() {
             // One that is still under way is this one's elder: it failed, or its record is over.
@@ -67,14 +72,12 @@ impl Owner {
         true
     }
 
-    fn superblock_writes(&mut self, slot: crate::Slot) -> Writes {
+    fn superblock_writes(&self, slot: crate::Slot) -> Writes {
         let superblock = self.superblock(slot);
         let geometry = &self.config.geometry;
         let mut bytes = superblock.encode().to_vec();
         bytes.resize((geometry.superblock_blocks() * u64::from(geometry.block_bytes)) as usize, 0);
-        let leg = &mut self.legs[slot.index()];
-        let block = geometry.superblock_block(leg.next_copy);
-        leg.next_copy = 1 - leg.next_copy;
+        let block = geometry.superblock_block(self.legs[slot.index()].next_copy);
         vec![(block, Arc::from(bytes))]
     }
 
@@ -96,7 +99,7 @@ impl Owner {
             generation: self.generation,
             clean: self.phase == Phase::Stopping && self.is_all_clean(),
             log_lost: self.log_lost,
-            source: self.source.filter(|source| self.legs[source.index()].state == LegState::InSync),
+            source: self.source_recorded.filter(|source| self.legs[source.index()].state == LegState::InSync),
             geometry: self.config.geometry.clone(),
             log: self.config.log,
             log_uuid: self.config.log_uuid,
@@ -120,6 +123,11 @@ impl Owner {
     }
 
     pub(super) fn record_done(&mut self, ticket: u64, required: LegMask, txn: &Txn) {
+        for slot in txn.done_legs().iter() {
+            // The other copy is written next. One that failed is written again: the last good one is never in danger.
+            let leg = &mut self.legs[slot.index()];
+            leg.next_copy = 1 - leg.next_copy;
+        }
         if self.fail_devices(txn).is_err() {
             self.get_stuck();
             return;
@@ -157,7 +165,8 @@ impl Owner {
     }
 
     pub(super) fn is_leased(&self) -> bool {
-        self.options.lease.owner_lease_ms > 0
+        // Without superblocks nobody could read a heartbeat.
+        self.options.lease.owner_lease_ms > 0 && self.config.log != LogType::Core
     }
 
     fn is_heartbeat_due(&self) -> bool {
@@ -166,11 +175,13 @@ impl Owner {
 
     /// A superblock landed on a leg: if that leg is in sync, the owner is known to be alive to whoever looks.
     pub(super) fn heartbeat_landed(&mut self, txn_at: usize, device: Device) {
-        let TxnKind::Record { heartbeat_ms: Some(issued_ms), .. } = self.txns[txn_at].kind else { return };
         let Device::Leg(slot) = device else { return };
         if self.legs[slot.index()].stage != Stage::In {
             return;
         }
+        // The first leg decides; the others' turn changes nothing.
+        let TxnKind::Record { heartbeat_ms, .. } = &mut self.txns[txn_at].kind else { return };
+        let Some(issued_ms) = heartbeat_ms.take() else { return };
         let from_ms = if mutant!(LeaseFromCompletion) { self.now_ms } else { issued_ms };
         let until_ms = self.lease.succeeded(from_ms);
         self.shared.lease_until_ms.store(until_ms, std::sync::atomic::Ordering::Release);

@@ -114,6 +114,7 @@ impl Owner {
             wanted: BTreeSet::new(),
             source: None,
             source_ticket: 0,
+            source_recorded: None,
             repairs: Vec::new(),
             budgets: std::array::from_fn(|_| ErrorBudget::default()),
             seeing: LegMask::NONE,
@@ -195,7 +196,7 @@ impl Owner {
                 self.source = kept;
                 self.source_ticket = self.request_record();
             }
-            None => self.choose_source(),
+            None => self.choose_source(LegMask::NONE),
         }
     }
 

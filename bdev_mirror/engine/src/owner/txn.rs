@@ -152,8 +152,9 @@ impl Owner {
             TxnKind::Mark { regions } => self.mark_done(regions, &txn),
             TxnKind::OutOfSync { units, clearing } => self.out_of_sync_done(units, *clearing, &txn),
             TxnKind::Clear { regions } => self.clear_done(regions, &txn),
-            TxnKind::Rewrite { .. } => {
+            TxnKind::Rewrite { units } => {
                 if self.fail_devices(&txn).is_err() {
+                    self.unsure.extend(units);
                     self.get_stuck();
                 }
             }
@@ -194,7 +195,7 @@ impl Owner {
         let both_mark = mutant!(TwoCommitsOfUnit)
             && self.txns.len() == 1
             && matches!(self.txns[0].kind, TxnKind::Mark { .. } | TxnKind::Clear { .. });
-        if !self.txns.is_empty() && !both_mark {
+        if (!self.txns.is_empty() && !both_mark) || self.has_late_metadata() {
             return false;
         }
         if both_mark {
@@ -214,6 +215,11 @@ impl Owner {
             return false;
         }
         let units = std::mem::take(&mut self.unsure);
+        for &(order, unit) in &units {
+            if let MapKind::OutOfSync(slot) = order.kind() {
+                self.note_out_of_sync_written(slot, unit);
+            }
+        }
         let devices = self.unit_writes(&self.map_devices(), &units, None);
         if devices.is_empty() {
             return false;

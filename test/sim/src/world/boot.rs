@@ -28,15 +28,28 @@ impl World {
             geometry: self.setup.geometry(),
             log: self.setup.log,
             log_uuid: if self.setup.log == LogType::Disk { LOG } else { Uuid::nil() },
-            owner: OwnerId { machine: Uuid::from_u128(1), boot: Uuid::from_u128(2), instance: Uuid::from_u128(u128::from(self.counts.boots) + 3) },
+            owner: OwnerId {
+                machine: Uuid::from_u128(1),
+                boot: Uuid::from_u128(2),
+                instance: Uuid::from_u128(u128::from(self.counts.boots) + 3),
+            },
             unknown_compatible: 0,
         }
     }
 
     /// A new mirror. After a crash with `log_type: core` it is created again, from a leg that the operator names.
     pub fn create(&mut self) -> Verdict {
-        let source = self.truth.current.first().copied().unwrap_or(0);
-        let again = self.counts.boots > 0;
+        let source = if self.truth.served { self.truth.current.first().copied().unwrap_or(0) } else { 0 };
+        let again = self.truth.served;
+        if again {
+            self.model.forget_zeros();
+        }
+        // What an earlier attempt left is wiped.
+        let metadata = self.setup.geometry().data_offset_blocks;
+        for disk in &mut self.disks {
+            disk.wipe(metadata);
+        }
+        self.truth.generations.clear();
         let sync = if again { InitialSync::Full } else { self.setup.initial_sync };
         let geometry = self.setup.geometry();
         let mut maps = Maps::of_new(&geometry, sync != InitialSync::Blank);
@@ -127,6 +140,10 @@ impl World {
             }
             return self.create();
         }
+        if !self.truth.served && (0..self.disks.len()).all(|drive| self.superblock(drive, false).is_none()) {
+            // The creation left nothing behind: it is called again.
+            return self.create();
+        }
         self.plug_some();
         let (found, drives) = self.examine();
         let allowed = Allowed::default();
@@ -170,7 +187,8 @@ impl World {
     }
 
     fn judge(&mut self, found: &[Found], drives: &[usize], allowed: Allowed) -> Verdict {
-        let verdict = assembly::judge(found, allowed);
+        let tag = (self.counts.boots as u32).wrapping_mul(0x9e37_79b9);
+        let verdict = assembly::judge(found, allowed, tag);
         self.say(|| {
             let said: Vec<_> = found
                 .iter()
@@ -190,7 +208,12 @@ impl World {
 
     /// Legs are missing. They come, or an operator does without them.
     fn wait_or_insist(&mut self, found: &[Found], drives: &[usize], allowed: Allowed, missing: LegMask) -> Verdict {
-        if allowed == Allowed::default() && self.faults {
+        let spared_missing = self.setup.recoverable && missing.contains(slot_of(0));
+        if spared_missing && !self.truth.served {
+            // The creation was cut short: it is called again.
+            return self.create();
+        }
+        if allowed == Allowed::default() && self.faults && !spared_missing {
             let insist = match self.chooser.below(10) {
                 0 | 1 => Some(Allowed { degraded: true, ..allowed }),
                 2 if !self.setup.recoverable => Some(Allowed { force: true, ..allowed }),
@@ -243,18 +266,33 @@ impl World {
         let geometry = self.setup.geometry();
         let head = &found[plan.head].superblock;
         let (maps, log_lost) = self.read_maps(&serving, head);
+        if log_lost
+            || (self.setup.log == LogType::Internal
+                && serving.iter().all(|&drive| self.map_bit(drive, MapKind::Written, 0, false).is_none()))
+        {
+            // Nobody knows any more what was never written or given up: it may read as anything from now on.
+            self.model.forget_zeros();
+        }
         self.check_recovery(&serving, &maps)?;
         self.truth.source = plan.source.map(Slot::index).filter(|_| maps.intent.count() > 0);
-        let expected = head.source.map(Slot::index).filter(|source| serving.contains(&self.slots[*source]) && maps.intent.count() > 0);
+        let expected = head
+            .source
+            .map(Slot::index)
+            .filter(|source| serving.contains(&self.slots[*source]) && maps.intent.count() > 0);
         if self.truth.current.len() > 1 && expected.is_some() {
             self.truth.source = expected;
         }
         let legs = plan
             .legs
             .iter()
-            .map(|leg| StartLeg { slot: leg.slot, record: leg.record.clone(), next_copy: leg.found.map_or(0, |index| found[index].next_copy) })
+            .map(|leg| StartLeg {
+                slot: leg.slot,
+                record: leg.record.clone(),
+                next_copy: leg.found.map_or(0, |index| found[index].next_copy),
+            })
             .collect();
-        let out = plan.legs.iter().filter(|leg| leg.record.state != LegState::InSync).map(|leg| leg.slot.index()).collect();
+        let out =
+            plan.legs.iter().filter(|leg| leg.record.state != LegState::InSync).map(|leg| leg.slot.index()).collect();
         let start = Start {
             config: Config { unknown_compatible: head.unknown_compatible, ..self.config() },
             options: self.setup.options(),
@@ -274,32 +312,52 @@ impl World {
 
     /// The legs that serve have every acknowledged write, unless an operator took less.
     fn check_start(&mut self, serving: &[usize], allowed: Allowed, found: &[Found], drives: &[usize]) -> Verdict {
+        self.truth.giving_up = None;
         let current: Vec<_> = serving.iter().filter(|drive| self.truth.current.contains(drive)).collect();
+        if allowed != Allowed::default() {
+            // Once this is recorded, it may start so by itself, whatever others do meanwhile.
+            self.truth.agreed.push(serving.iter().copied().collect());
+        }
         if current.len() == serving.len() {
             return Ok(());
         }
-        if allowed == Allowed::default() {
-            return Err(format!("started by itself from drives {serving:?}, only {:?} have every acknowledged write", self.truth.current));
+        let agreed = self.truth.agreed.iter().any(|agreed| serving.iter().all(|drive| agreed.contains(drive)));
+        if allowed == Allowed::default() && !agreed {
+            return Err(format!(
+                "started by itself from drives {serving:?}, only {:?} have every acknowledged write",
+                self.truth.current
+            ));
         }
         if !current.is_empty() {
-            return Err(format!("started from drives {serving:?}, of which only {current:?} have every acknowledged write"));
+            return Err(format!(
+                "started from drives {serving:?}, of which only {current:?} have every acknowledged write"
+            ));
         }
         if serving.iter().any(|drive| self.clones.contains(drive)) {
             return Err(format!("started from a copy of a drive among {serving:?}"));
         }
-        let inconsistent = serving.iter().any(|drive| self.truth.inconsistent.contains(drive) && self.says_inconsistent(*drive, found, drives));
-        if inconsistent && !allowed.accept_inconsistent {
+        let inconsistent = serving
+            .iter()
+            .any(|drive| self.truth.inconsistent.contains(drive) && self.says_inconsistent(*drive, found, drives));
+        if inconsistent && !allowed.accept_inconsistent && !agreed {
             return Err(format!("started from drives {serving:?} that a resync was writing, without a word"));
         }
+        // The writes are given up when it serves.
+        self.truth.giving_up = Some(serving.iter().copied().collect());
+        Ok(())
+    }
+
+    /// The mirror serves, from legs that lack acknowledged writes: an operator wanted it so.
+    pub fn give_up(&mut self) {
+        let Some(serving) = self.truth.giving_up.take() else { return };
         self.say(|| "acknowledged writes are given up".into());
         self.model.anything(|_| true);
-        self.truth.current = serving.iter().copied().collect();
         for drive in self.slots.clone() {
             if !serving.contains(&drive) {
                 self.truth.wild.insert(drive);
             }
         }
-        Ok(())
+        self.truth.current = serving;
     }
 
     fn says_inconsistent(&self, drive: usize, found: &[Found], drives: &[usize]) -> bool {
@@ -326,7 +384,10 @@ impl World {
         let blocks: BTreeMap<(usize, u32), Vec<Option<Vec<u8>>>> = Maps::all_units(&geometry)
             .into_iter()
             .map(|(kind, unit)| {
-                let copies = homes.iter().map(|&drive| self.disks[drive].bytes(geometry.unit_block(kind, unit), 1, false)).collect();
+                let copies = homes
+                    .iter()
+                    .map(|&drive| self.disks[drive].bytes(geometry.unit_block(kind, unit), 1, false))
+                    .collect();
                 ((order(kind), unit), copies)
             })
             .collect();
@@ -349,7 +410,10 @@ impl World {
             let unit_lost = serving.iter().all(|&drive| self.map_bit(drive, MapKind::Written, region, false).is_none());
             let dirty = self.merged_bit(serving, MapKind::Intent, region) || unit_lost;
             if maps.intent.get(region) != dirty {
-                return Err(format!("region {region}: dirty by the legs: {dirty}, by the engine: {}", maps.intent.get(region)));
+                return Err(format!(
+                    "region {region}: dirty by the legs: {dirty}, by the engine: {}",
+                    maps.intent.get(region)
+                ));
             }
             if dirty || !written {
                 continue;
@@ -358,7 +422,9 @@ impl World {
                 let at = geometry.data_offset_blocks + block;
                 let views: Vec<_> = serving.iter().map(|&drive| self.disks[drive].view(at)).collect();
                 if views.windows(2).any(|pair| pair[0] != pair[1]) {
-                    return Err(format!("after a crash block {block} differs on drives {serving:?}: {views:?}, its region {region} is not dirty"));
+                    return Err(format!(
+                        "after a crash block {block} differs on drives {serving:?}: {views:?}, its region {region} is not dirty"
+                    ));
                 }
             }
         }
@@ -379,11 +445,15 @@ impl World {
             identity: disk.identity,
             blocks: disk.blocks,
             next_copy: 0,
+            sequence: 0,
+            generation: 0,
             own_intent: self.own_intent(drive),
             full: true,
         };
         if self.has_superblocks() {
             if let Some((superblock, next_copy)) = self.superblock(drive, false) {
+                admission.sequence = superblock.sequence;
+                admission.generation = superblock.generation;
                 let leg = Found { superblock, next_copy, identity: admission.identity, blocks: disk.blocks };
                 match assembly::judge_return(&head, &leg) {
                     Ok(full) => admission.full = full,

@@ -3,8 +3,8 @@
 use super::{Flight, Origin, Verdict, Work, World};
 use crate::disk::{Block, ZERO};
 use mirror_engine::{
-    Action, Channel, ChannelLimits, ChannelStep, Device, Event, Fault, HostIo, HostIos, Io, Op, OpId, Outcome, Owner, Pass,
-    Shared, Slot,
+    Action, Channel, ChannelLimits, ChannelStep, Device, Event, Fault, HostIo, HostIos, Io, Op, OpId, Outcome, Owner,
+    Pass, Shared, Slot,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -140,7 +140,11 @@ impl World {
     fn event(&mut self, event: Event) -> Verdict {
         self.say(|| format!("event {event:?}"));
         match event {
-            Event::Started => self.engine().started = true,
+            Event::Started => {
+                self.engine().started = true;
+                self.truth.served = true;
+                self.give_up();
+            }
             Event::Offline => self.engine().offline = true,
             Event::LegFailed { .. } => self.cover_regions(crate::coverage::Happening::LegLost),
             Event::ResyncStarted { .. } => self.cover_regions(crate::coverage::Happening::LegBack),
@@ -161,7 +165,10 @@ impl World {
             Device::Leg(slot) => (self.drive_of(slot.index()), Some(slot.index())),
             Device::Log => (self.log.expect("a mirror with a log has its drive"), None),
         };
-        self.say(|| format!("owner {io:?} on drive {drive}"));
+        self.say(|| match &io {
+            Io::Write { block, data } => format!("owner writes metadata {block}+{} bytes on drive {drive}", data.len()),
+            io => format!("owner {io:?} on drive {drive}"),
+        });
         let work = match io {
             Io::Write { block, data } => {
                 let size = self.disks[drive].block_bytes;
@@ -194,12 +201,22 @@ impl World {
             }
         };
         let life = slot.map_or(0, |slot| self.engine().lives[slot]);
-        self.launch(Flight { drive, work, origin: Origin::Owner { op: op.0 }, life, slot, hung: false, aborted: false });
+        self.launch(Flight {
+            drive,
+            work,
+            origin: Origin::Owner { op: op.0 },
+            life,
+            slot,
+            since_ms: 0,
+            hung: false,
+            aborted: false,
+        });
         Ok(())
     }
 
     pub fn launch(&mut self, mut flight: Flight) {
         flight.hung = self.disks[flight.drive].hangs;
+        flight.since_ms = self.now_ms;
         self.next_flight += 1;
         self.flights.insert(self.next_flight, flight);
     }
@@ -244,7 +261,8 @@ impl World {
                 return Ok(());
             }
             let drive = self.drive_of(slot.index());
-            let refused = !self.disks[drive].present || (self.faults && self.setup_allows_errors() && self.chooser.percent(1));
+            let refused =
+                !self.disks[drive].present || (self.faults && self.setup_allows_errors() && self.chooser.percent(1));
             if refused {
                 self.say(|| format!("a child of {io} is refused by slot {}", slot.index()));
                 let Running { channels, table, shared, .. } = self.engine();
@@ -289,7 +307,16 @@ impl World {
         };
         self.say(|| format!("child of {io} on slot {}: {op:?} {:?}", slot.index(), request.range));
         let origin = Origin::Child { channel, io, slot: slot.index() };
-        self.launch(Flight { drive, work, origin, life, slot: Some(slot.index()), hung: false, aborted: false });
+        self.launch(Flight {
+            drive,
+            work,
+            origin,
+            life,
+            slot: Some(slot.index()),
+            since_ms: 0,
+            hung: false,
+            aborted: false,
+        });
         Ok(())
     }
 
@@ -324,7 +351,11 @@ impl World {
                 if let (Work::Read { buffer: Some(buffer), .. }, Some(data)) = (&flight.work, data) {
                     running.buffers[*buffer] = data;
                 }
-                running.owner.done(OpId(op), result);
+                if matches!(flight.work, Work::Flush { .. }) && result.is_ok() {
+                    self.note_heartbeat(&flight);
+                    self.check_generations(flight.drive)?;
+                }
+                self.engine().owner.done(OpId(op), result);
                 self.drain_owner()
             }
             Origin::Child { channel, io, slot } => {
@@ -341,11 +372,26 @@ impl World {
                     request.good.remove(&flight.drive);
                 }
                 let Running { channels, table, shared, .. } = running;
-                let Some(open) = channels[channel].as_mut() else { return Err(format!("channel {channel} closed with I/O")) };
+                let Some(open) = channels[channel].as_mut() else {
+                    return Err(format!("channel {channel} closed with I/O"));
+                };
                 let Some(slot) = Slot::new(slot) else { return Ok(()) };
                 let step = open.child_done(table, shared, io, slot, result);
                 self.follow(channel, io, step)
             }
+        }
+    }
+
+    /// A superblock became durable on a leg in sync: from its issue on the lease counts.
+    fn note_heartbeat(&mut self, flight: &Flight) {
+        let Some(slot) = flight.slot else { return };
+        let set = self.engine().shared.legs.load();
+        let readable = set.readable().contains(super::check::slot_of(slot)) || set.is_offline();
+        let (true, Some(superblock)) = (self.setup.leased && readable, self.durable_superblock(flight.drive)) else {
+            return;
+        };
+        if let Some(issued_ms) = self.truth.heartbeats.get(&superblock.heartbeat) {
+            self.truth.lease_until_ms = self.truth.lease_until_ms.max(issued_ms + u64::from(superblock.lease_ms));
         }
     }
 
@@ -357,7 +403,11 @@ impl World {
         match &flight.work {
             Work::Write { block, data } => {
                 let applies = !(fails || aborted) || self.chooser.percent(50);
-                let part = if (fails || aborted) && applies && data.len() > 1 && self.chooser.percent(50) { 1 } else { data.len() };
+                let part = if (fails || aborted) && applies && data.len() > 1 && self.chooser.percent(50) {
+                    1
+                } else {
+                    data.len()
+                };
                 if applies && self.disks[drive].present {
                     self.check_late_write(flight)?;
                     let ok = self.disks[drive].write(*block, &data[..part]);

@@ -60,7 +60,8 @@ impl World {
                 self.say(|| format!("drive {drive} hangs: {hangs}"));
             }
             7 => {
-                let ids: Vec<u64> = self.flights.iter().filter(|(_, flight)| flight.drive == drive).map(|(id, _)| *id).collect();
+                let ids: Vec<u64> =
+                    self.flights.iter().filter(|(_, flight)| flight.drive == drive).map(|(id, _)| *id).collect();
                 if let Some(id) = self.chooser.pick(&ids)
                     && let Some(flight) = self.flights.get_mut(&id)
                 {
@@ -150,7 +151,14 @@ impl World {
     }
 
     fn abort_host_io(&mut self) -> Verdict {
-        let ids: Vec<u32> = self.engine().requests.iter().enumerate().filter(|(_, request)| request.is_some()).map(|(id, _)| id as u32).collect();
+        let ids: Vec<u32> = self
+            .engine()
+            .requests
+            .iter()
+            .enumerate()
+            .filter(|(_, request)| request.is_some())
+            .map(|(id, _)| id as u32)
+            .collect();
         let Some(io) = self.chooser.pick(&ids) else { return Ok(()) };
         let Some(request) = self.engine().requests[io as usize].clone() else { return Ok(()) };
         if request.op.is_write() || request.op == mirror_engine::Op::Read {
@@ -159,7 +167,9 @@ impl World {
         }
         self.say(|| format!("the host aborts I/O {io}"));
         for flight in self.flights.values_mut() {
-            if matches!(flight.origin, super::Origin::Child { io: other, .. } if other == io) && self.chooser.percent(70) {
+            if matches!(flight.origin, super::Origin::Child { io: other, .. } if other == io)
+                && self.chooser.percent(70)
+            {
                 flight.aborted = true;
             }
         }
@@ -204,7 +214,10 @@ impl World {
                 self.disks[drive].outlive(&writes, &mut self.chooser);
             }
         }
-        self.model.crash(power);
+        self.model.crash(power, tears);
+        for drive in 0..self.disks.len() {
+            self.check_generations(drive)?;
+        }
         Ok(())
     }
 

@@ -80,7 +80,12 @@ impl World {
 
     fn what_waits(&self) -> String {
         let Some(running) = &self.running else { return "no mirror".into() };
-        let waiting: Vec<_> = running.requests.iter().flatten().map(|request| (request.op, request.range.clone(), request.children)).collect();
+        let waiting: Vec<_> = running
+            .requests
+            .iter()
+            .flatten()
+            .map(|request| (request.op, request.range.clone(), request.children))
+            .collect();
         let states: Vec<_> = running.shared.regions.iter_states().collect();
         format!(
             "host I/O {waiting:?}, legs {:?}, out {:?}, flights {:?}, regions {states:?}, phase {:?}",
@@ -184,7 +189,7 @@ impl World {
                 self.disks[flight.drive].outlive(&[(block, data)], &mut self.chooser);
             }
         }
-        self.model.crash(false);
+        self.model.crash(false, false);
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ impl Setup {
             log,
             initial_sync,
             write_through: chooser.percent(15),
-            leased: chooser.percent(15),
+            leased: log != LogType::Core && chooser.percent(15),
             recoverable: chooser.percent(60),
             host_ios_max: 1 + chooser.below(8) as usize,
             reports_max: [2, 64, 64][chooser.below(3) as usize],
@@ -121,7 +121,8 @@ impl World {
                 let filled = if sync == InitialSync::None { world.setup.legs } else { 1 };
                 for drive in 0..filled {
                     for block in 0..geometry.blocks {
-                        world.disks[drive].write(offset + block, &[crate::disk::Block::Stamp(GARBAGE + 5_000_000 + block)]);
+                        world.disks[drive]
+                            .write(offset + block, &[crate::disk::Block::Stamp(GARBAGE + 5_000_000 + block)]);
                     }
                     let clock = world.disks[drive].clock;
                     world.disks[drive].flush(clock);

@@ -8,12 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
+    /// The mirror has served once.
+    pub served: bool,
     /// Drives that have every acknowledged write.
     pub current: BTreeSet<usize>,
     /// Drives that a resync began to write and did not end.
     pub inconsistent: BTreeSet<usize>,
     /// Drives that went their own way: nobody knows what they lack.
     pub wild: BTreeSet<usize>,
+    /// Drives that an operator agreed to start from, although others have more.
+    pub agreed: Vec<BTreeSet<usize>>,
+    /// The same, of a start that is not recorded yet.
+    pub giving_up: Option<BTreeSet<usize>>,
     /// What was recorded under each generation.
     pub generations: BTreeMap<u64, u64>,
     /// The highest generation of this run.
@@ -59,8 +65,7 @@ impl World {
 
     /// Whether a region's bit counts as set for a start from these drives.
     pub fn merged_bit(&self, drives: &[usize], kind: MapKind, region: u32) -> bool {
-        let copies: Vec<bool> =
-            drives.iter().filter_map(|&drive| self.map_bit(drive, kind, region, false)).collect();
+        let copies: Vec<bool> = drives.iter().filter_map(|&drive| self.map_bit(drive, kind, region, false)).collect();
         copies.is_empty() || copies.contains(&true)
     }
 
