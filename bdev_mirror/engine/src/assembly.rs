@@ -240,8 +240,13 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
         left.iter().copied().filter(|&index| !fits(&found[index].superblock, &found[head].superblock)).collect();
     if allowed.winner.is_none() && !mutant!(LargerCounterWins) {
         // A leg that was not in sync on its own account has nothing that anybody relies on.
-        let ran = apart.iter().find(|&&index| is_in_sync_itself(&found[index].superblock));
-        if let Some(&index) = ran {
+        // One that is not taken for another reason still tells of what happened.
+        let outside = rejected.iter().map(|(index, _)| *index).filter(|&index| {
+            let superblock = &found[index].superblock;
+            superblock.mirror == found[head].superblock.mirror && !fits(superblock, &found[head].superblock)
+        });
+        let ran = apart.iter().copied().chain(outside).find(|&index| is_in_sync_itself(&found[index].superblock));
+        if let Some(index) = ran {
             let (one, other) = (found[head].superblock.slot, found[index].superblock.slot);
             return Verdict::Refuse(Refusal::Diverged { one: one.min(other), other: one.max(other) });
         }
