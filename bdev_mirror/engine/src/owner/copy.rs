@@ -263,7 +263,10 @@ impl Owner {
                     unwritten.push(region);
                 }
                 // Comes to it by itself: reconciled onto all legs, or about to be opened.
-                RegionState::NoSync | RegionState::Unwritten | RegionState::Refused => {}
+                RegionState::NoSync
+                | RegionState::Unwritten
+                | RegionState::Refused
+                | RegionState::RefusedUnwritten => {}
                 _ => {
                     found = Some(region);
                     break;

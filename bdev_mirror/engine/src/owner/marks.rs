@@ -239,7 +239,11 @@ impl Owner {
     }
 
     fn refuse(&mut self, region: u32, back: RegionState) {
-        self.shared.regions.set(region, RegionState::Refused, Writer::NOBODY);
+        let refused = match back {
+            RegionState::Unwritten => RegionState::RefusedUnwritten,
+            _ => RegionState::Refused,
+        };
+        self.shared.regions.set(region, refused, Writer::NOBODY);
         self.marks.refused.push((region, back));
     }
 
