@@ -10,13 +10,19 @@ use crate::{LegMask, MAX_LEGS, Slot};
 use std::fmt;
 use uuid::Uuid;
 
-/// The generation of a start that leaves legs in sync behind.
-///
-/// Those legs may know generations that nobody here has seen, and may start without us in their turn. So that no number is
-/// given twice, the upper half counts such starts, and the lower half begins at a number of this start's own.
-const fn fork_generation(seen: u64, tag: u32) -> u64 {
-    // One bit is left free, so that counting on never reaches the upper half.
-    ((seen >> 32) + 1) << 32 | (tag >> 1) as u64
+/// Bits of a generation that count records; those above count starts that left legs in sync behind.
+const RECORD_BITS: u32 = 44;
+
+/// The generation of a start. No number is ever given twice, whatever of its records a crash leaves on a leg that is not
+/// here now: each start begins at a distance of its own from what is known, and one that leaves legs in sync behind beyond
+/// all that those may reach without it.
+const fn start_generation(head: u64, seen: u64, fork: bool, tag: u32) -> u64 {
+    if fork {
+        // One bit is left free, so that counting on does not reach the upper part.
+        ((seen >> RECORD_BITS) + 1) << RECORD_BITS | (tag as u64) << (RECORD_BITS - 1 - u32::BITS)
+    } else {
+        head + 1 + (tag & 0xff_ffff) as u64
+    }
 }
 
 /// A leg that is there.
@@ -234,19 +240,25 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
         left.iter().copied().filter(|&index| !fits(&found[index].superblock, &found[head].superblock)).collect();
     if allowed.winner.is_none() && !mutant!(LargerCounterWins) {
         // A leg that was not in sync on its own account has nothing that anybody relies on.
-        let ran = apart.iter().find(|&&index| is_in_sync_itself(&found[index].superblock));
-        if let Some(&index) = ran {
+        // One that is not taken for another reason still tells of what happened.
+        let outside = rejected.iter().map(|(index, _)| *index).filter(|&index| {
+            let superblock = &found[index].superblock;
+            superblock.mirror == found[head].superblock.mirror && !fits(superblock, &found[head].superblock)
+        });
+        let ran = apart.iter().copied().chain(outside).find(|&index| is_in_sync_itself(&found[index].superblock));
+        if let Some(index) = ran {
             let (one, other) = (found[head].superblock.slot, found[index].superblock.slot);
             return Verdict::Refuse(Refusal::Diverged { one: one.min(other), other: one.max(other) });
         }
     }
     let mut verdict = start_from(found, &left, &apart, head, allowed, rejected);
     if let Verdict::Start(plan) = &mut verdict {
-        plan.generation = match plan.fork {
-            true if mutant!(NumberUsedTwice) => found[plan.head].superblock.generation + 1,
-            true => fork_generation(newest_generation(found), tag),
-            // Not after that of a leg that takes no part: its numbers are another history's.
-            false => found[plan.head].superblock.generation + 1,
+        // Not after a leg that takes no part: its numbers are another history's.
+        let head = found[plan.head].superblock.generation;
+        plan.generation = if mutant!(NumberUsedTwice) {
+            head + 1
+        } else {
+            start_generation(head, newest_generation(found), plan.fork, tag)
         };
     }
     verdict

@@ -29,6 +29,8 @@ pub enum RegionState {
     NoSync = 9,
     /// It could not be recorded as dirty on any leg: the writes that wait for it fail, then it is what it was before.
     Refused = 10,
+    /// [`Refused`](Self::Refused), and never written.
+    RefusedUnwritten = 11,
 }
 
 impl RegionState {
@@ -45,7 +47,7 @@ impl RegionState {
         Self::CleaningZeroed,
         Self::NoSync,
         Self::Refused,
-        Self::NoSync,
+        Self::RefusedUnwritten,
         Self::NoSync,
         Self::NoSync,
         Self::NoSync,

@@ -29,7 +29,7 @@ pub enum Wrong {
     Hangs,
 }
 
-pub const STATES: [RegionState; 11] = [
+pub const STATES: [RegionState; 12] = [
     RegionState::Unwritten,
     RegionState::Clean,
     RegionState::Marking,
@@ -41,6 +41,7 @@ pub const STATES: [RegionState; 11] = [
     RegionState::CleaningZeroed,
     RegionState::NoSync,
     RegionState::Refused,
+    RegionState::RefusedUnwritten,
 ];
 pub const HAPPENINGS: [Happening; 10] = [
     Happening::Write,
@@ -59,12 +60,12 @@ pub const WRONGS: [Wrong; 4] = [Wrong::Nothing, Wrong::LegOut, Wrong::Errors, Wr
 /// Hits of every cell.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    hits: [[[u64; 4]; 10]; 11],
+    hits: [[[u64; 4]; 10]; 12],
 }
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self { hits: [[[0; 4]; 10]; 11] }
+        Self { hits: [[[0; 4]; 10]; 12] }
     }
 }
 

@@ -87,7 +87,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let mut zeroed = 0u32;
         for (index, region) in regions.clone().enumerate() {
             match shared.regions.load(region).state() {
-                RegionState::Unwritten => zeroed |= 1 << index,
+                RegionState::Unwritten | RegionState::RefusedUnwritten => zeroed |= 1 << index,
                 RegionState::NoSync => {
                     if set.is_stuck() && !mutant!(ReadStuckRange) {
                         return Some(self.refuse(ios, id, Outcome::Failed(Failure::NoRecord)));
@@ -168,7 +168,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         match word.state() {
             RegionState::Clean | RegionState::Unwritten => Gate::Ask,
             RegionState::Marking | RegionState::Cleaning | RegionState::CleaningZeroed => Gate::Wait,
-            RegionState::Refused => Gate::Refused,
+            RegionState::Refused | RegionState::RefusedUnwritten => Gate::Refused,
             RegionState::Dirty
             | RegionState::NoSync
             | RegionState::Zeroed

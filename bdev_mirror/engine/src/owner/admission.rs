@@ -66,6 +66,7 @@ impl Owner {
         leg.identity = admission.identity;
         leg.blocks = admission.blocks;
         leg.next_copy = admission.next_copy;
+        leg.flush_first = true;
         leg.stage = Stage::Quieting { asked: false };
         self.pump();
         true

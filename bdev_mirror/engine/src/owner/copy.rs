@@ -256,12 +256,17 @@ impl Owner {
             match self.shared.regions.load(region).state() {
                 // Nothing in it is ever read, and its first write zeroes it on every leg that is in service then.
                 RegionState::Unwritten
-                    if !self.marks.filling.contains_key(&region) && !self.marks.ready.contains_key(&region) =>
+                    if !self.written.get(region)
+                        && !self.marks.filling.contains_key(&region)
+                        && !self.marks.ready.contains_key(&region) =>
                 {
                     unwritten.push(region);
                 }
                 // Comes to it by itself: reconciled onto all legs, or about to be opened.
-                RegionState::NoSync | RegionState::Unwritten | RegionState::Refused => {}
+                RegionState::NoSync
+                | RegionState::Unwritten
+                | RegionState::Refused
+                | RegionState::RefusedUnwritten => {}
                 _ => {
                     found = Some(region);
                     break;

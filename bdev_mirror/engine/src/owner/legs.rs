@@ -44,6 +44,8 @@ pub(super) struct Leg {
     pub(super) life: u32,
     /// Which copy of the superblock is written next: the one that does not hold the newest.
     pub(super) next_copy: usize,
+    /// It is flushed before the next superblock.
+    pub(super) flush_first: bool,
     /// Regions that it lacks; none for an empty slot.
     pub(super) out_of_sync: Option<Bits>,
     /// Those of them that are known to be durable in the maps.

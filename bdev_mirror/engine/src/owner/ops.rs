@@ -75,11 +75,13 @@ impl Owner {
         devices
     }
 
-    /// Gives up what takes too long on a device that stays.
+    /// Gives up what takes too long on a device that stays. Not writes of data: they would land on what is written there
+    /// later, so what they shut stays shut until they end.
     pub(super) fn give_up_late_ops(&mut self, device: Device) {
         let (now_ms, timeout_ms) = (self.now_ms, u64::from(self.options.leg_timeout_ms));
         for op in self.ops.values_mut().filter(|op| op.device == device) {
             if now_ms.saturating_sub(op.started_ms) >= timeout_ms
+                && !matches!(op.io, Io::CopyWrite { .. } | Io::Zero { .. })
                 && let Some(purpose) = op.purpose.take()
             {
                 self.resolved.push_back((purpose, device, false));

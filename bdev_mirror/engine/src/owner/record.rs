@@ -46,18 +46,7 @@ impl Owner {
             leg.state = LegState::InSync;
             leg.last_in_sync = generation;
         }
-        let mut devices = Vec::new();
-        if self.config.log != LogType::Core {
-            for slot in self.slots() {
-                if self.legs[slot.index()].has_records() {
-                    devices.push((Device::Leg(slot), self.superblock_writes(slot)));
-                }
-            }
-        } else if self.phase == Phase::Starting {
-            // Nothing is written, but what a former life of the process left in the legs' caches is made durable, as the
-            // flush of a first record does.
-            devices.extend(self.readable().iter().map(|slot| (Device::Leg(slot), Vec::new())));
-        }
+        let devices = self.record_writes();
         if self.is_leased() {
             // One that is still under way is this one's elder: it failed, or its record is over.
             self.lease.failed();
@@ -68,11 +57,36 @@ impl Owner {
             required: self.required(),
             heartbeat_ms: self.is_leased().then_some(self.now_ms),
         };
-        self.start_txn(kind, devices);
+        self.start_ordered_txn(kind, devices);
         true
     }
 
+    /// Superblocks for all legs that get them, in the order in which each leg gets them.
+    ///
+    /// A leg whose metadata was read from what may be its cache is flushed first: of its two superblocks the one that is
+    /// overwritten must not be the only one that would survive, and a dirty bit that was seen must stay.
+    fn record_writes(&mut self) -> Vec<(Device, Writes, Writes)> {
+        let starting = self.phase == Phase::Starting;
+        let mut devices = Vec::new();
+        for slot in self.legs_that(super::legs::Leg::has_records).iter() {
+            let device = Device::Leg(slot);
+            let writes = self.superblock_writes(slot);
+            if std::mem::take(&mut self.legs[slot.index()].flush_first) {
+                devices.push((device, Vec::new(), writes));
+            } else if !writes.is_empty() {
+                devices.push((device, writes, Vec::new()));
+            }
+        }
+        if starting && self.config.log == LogType::Disk && !self.log_lost {
+            devices.push((Device::Log, Vec::new(), Vec::new()));
+        }
+        devices
+    }
+
     fn superblock_writes(&self, slot: crate::Slot) -> Writes {
+        if self.config.log == LogType::Core {
+            return Vec::new();
+        }
         let superblock = self.superblock(slot);
         let geometry = &self.config.geometry;
         let mut bytes = superblock.encode().to_vec();

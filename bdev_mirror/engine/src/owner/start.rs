@@ -162,6 +162,7 @@ impl Owner {
             last_in_sync: start.record.last_in_sync,
             stage: if in_sync { Stage::In } else { Stage::Out },
             next_copy: start.next_copy,
+            flush_first: in_sync,
             out_of_sync: Some(lacks),
             out_of_sync_durable: Some(known),
             ..Leg::default()

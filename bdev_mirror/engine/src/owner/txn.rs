@@ -68,6 +68,8 @@ struct Part {
     device: Device,
     writes: u32,
     stage: Stage,
+    /// Written once the first writes are durable.
+    then: Writes,
 }
 
 /// A transaction under way.
@@ -102,12 +104,17 @@ pub(super) type Writes = Vec<(u64, Arc<[u8]>)>;
 
 impl Owner {
     pub(super) fn start_txn(&mut self, kind: TxnKind, devices: Vec<(Device, Writes)>) {
+        self.start_ordered_txn(kind, devices.into_iter().map(|(device, writes)| (device, writes, Vec::new())).collect());
+    }
+
+    /// As [`Owner::start_txn`]; each device gets the second writes when the first are durable on it.
+    pub(super) fn start_ordered_txn(&mut self, kind: TxnKind, devices: Vec<(Device, Writes, Writes)>) {
         self.next_txn += 1;
         let id = self.next_txn;
         let mut parts = Vec::with_capacity(devices.len());
-        for (index, (device, writes)) in devices.into_iter().enumerate() {
+        for (index, (device, writes, then)) in devices.into_iter().enumerate() {
             let purpose = Purpose::Txn { txn: id, device: index };
-            let part = Part { device, writes: writes.len() as u32, stage: Stage::Writing };
+            let part = Part { device, writes: writes.len() as u32, stage: Stage::Writing, then };
             if writes.is_empty() {
                 self.start_op(device, Io::Flush, purpose);
                 parts.push(Part { stage: Stage::Flushing, ..part });
@@ -129,6 +136,14 @@ impl Owner {
         match part.stage {
             Stage::Done | Stage::Failed => {}
             _ if !ok => part.stage = Stage::Failed,
+            Stage::Flushing if !part.then.is_empty() => {
+                let then = std::mem::take(&mut part.then);
+                part.writes = then.len() as u32;
+                part.stage = Stage::Writing;
+                for (block, data) in then {
+                    self.start_op(device, Io::Write { block, data }, Purpose::Txn { txn, device: index });
+                }
+            }
             Stage::Flushing => {
                 part.stage = Stage::Done;
                 self.heartbeat_landed(at, device);

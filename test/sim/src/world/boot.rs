@@ -266,10 +266,8 @@ impl World {
         let geometry = self.setup.geometry();
         let head = &found[plan.head].superblock;
         let (maps, log_lost) = self.read_maps(&serving, head);
-        if log_lost
-            || (self.setup.log == LogType::Internal
-                && serving.iter().all(|&drive| self.map_bit(drive, MapKind::Written, 0, false).is_none()))
-        {
+        let homes = self.map_homes(&serving, head);
+        if homes.iter().all(|&drive| self.map_bit(drive, MapKind::Written, 0, false).is_none()) {
             // Nobody knows any more what was never written or given up: it may read as anything from now on.
             self.model.forget_zeros();
         }
@@ -317,6 +315,7 @@ impl World {
         if allowed != Allowed::default() {
             // Once this is recorded, it may start so by itself, whatever others do meanwhile.
             self.truth.agreed.push(serving.iter().copied().collect());
+            self.truth.agreed.push(self.truth.current.clone());
         }
         if current.len() == serving.len() {
             return Ok(());
@@ -367,13 +366,18 @@ impl World {
         })
     }
 
-    fn read_maps(&mut self, serving: &[usize], head: &Superblock) -> (Maps, bool) {
-        let geometry = self.setup.geometry();
-        let homes: Vec<usize> = match (self.setup.log, self.log) {
+    /// Where the maps are read from.
+    fn map_homes(&self, serving: &[usize], head: &Superblock) -> Vec<usize> {
+        match (self.setup.log, self.log) {
             (LogType::Disk, Some(log)) if self.disks[log].present && !head.log_lost => vec![log],
             (LogType::Disk, _) => Vec::new(),
             _ => serving.to_vec(),
-        };
+        }
+    }
+
+    fn read_maps(&mut self, serving: &[usize], head: &Superblock) -> (Maps, bool) {
+        let geometry = self.setup.geometry();
+        let homes = self.map_homes(serving, head);
         if homes.is_empty() {
             let mut maps = Maps::of_lost(&geometry);
             if head.clean {

@@ -420,6 +420,7 @@ impl World {
                 let disk = &self.disks[drive];
                 if !fails && !aborted {
                     if (*block..block + blocks).any(|block| disk.is_bad(block)) {
+                        self.truth.read_faults = true;
                         return Ok((Err(Fault::Failed), None));
                     }
                     return Ok((Ok(()), Some((*block..block + blocks).map(|block| disk.view(block)).collect())));

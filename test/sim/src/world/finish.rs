@@ -75,6 +75,7 @@ impl World {
             && self.flights.is_empty()
             && set.readable().len() == self.setup.legs
             && set.is_recorded()
+            && !set.is_stuck()
             && running.shared.regions.count(RegionState::NoSync) == 0
     }
 
@@ -101,7 +102,8 @@ impl World {
         let geometry = self.setup.geometry();
         let Some(running) = &self.running else { return Ok(()) };
         for region in 0..geometry.regions() {
-            let unwritten = running.shared.regions.load(region).state() == RegionState::Unwritten;
+            let state = running.shared.regions.load(region).state();
+            let unwritten = matches!(state, RegionState::Unwritten | RegionState::RefusedUnwritten);
             for block in geometry.region_range(region) {
                 let at = geometry.data_offset_blocks + block;
                 let views: Vec<_> = self.slots.iter().map(|&drive| self.disks[drive].view(at)).collect();
