@@ -1,7 +1,6 @@
 //! What the histories went through: state of a region × what happened × what was wrong at the time.
 
 use mirror_engine::RegionState;
-use std::fmt;
 
 /// What happened to a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,25 +85,5 @@ impl Coverage {
 
     pub fn hits(&self, state: RegionState, happening: Happening, wrong: Wrong) -> u64 {
         self.hits[state as usize][happening as usize][wrong as usize]
-    }
-}
-
-impl fmt::Display for Coverage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "{:<15} {:<10} {:>10} {:>10} {:>10} {:>10}",
-            "region", "happening", "nothing", "leg out", "errors", "hangs"
-        )?;
-        for state in STATES {
-            for happening in HAPPENINGS {
-                write!(out, "{:<15} {:<10}", format!("{state:?}"), format!("{happening:?}"))?;
-                for wrong in WRONGS {
-                    write!(out, " {:>10}", self.hits(state, happening, wrong))?;
-                }
-                writeln!(out)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -108,7 +108,7 @@ fn survey(plan: Plan) -> bool {
     mutant::plant(plan.mutant);
     let sum = many(plan.first, plan.first + plan.seeds, plan);
     if !plan.quiet {
-        print!("{}", sum.coverage);
+        print!("{}", floors::table(&sum.coverage));
     }
     let mut kinds: Vec<_> = sum.kinds.values().collect();
     kinds.sort_unstable_by_key(|(seed, _, count)| (std::cmp::Reverse(*count), *seed));
@@ -129,7 +129,7 @@ fn command(seed: u64, mutant: Mutant) -> String {
 fn report(plan: Plan, sum: &Sum) -> bool {
     let mut ok = true;
     if !plan.quiet {
-        print!("{}", sum.coverage);
+        print!("{}", floors::table(&sum.coverage));
         for missed in floors::missed(&sum.coverage, sum.histories) {
             println!("sim: FAILED {missed}");
             ok = false;
