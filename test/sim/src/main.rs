@@ -6,6 +6,7 @@ mod disk;
 mod floors;
 mod history;
 mod model;
+mod mutants;
 mod run;
 mod shrink;
 mod watch;
@@ -44,6 +45,15 @@ enum Command {
         #[arg(long)]
         survey: bool,
     },
+    /// Plants one mistake after the other in the engine; histories have to find each.
+    Mutants {
+        /// Histories for each.
+        #[arg(long, default_value_t = run::SEEDS)]
+        seeds: u64,
+        /// Only this one.
+        #[arg(long, value_parser = mutant)]
+        only: Option<Mutant>,
+    },
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
@@ -54,8 +64,10 @@ fn main() {
     history::note_panics();
     let ok = match Arguments::parse().command {
         Command::Run { seeds, seed, mutant, quiet, trace, survey } => {
-            run::run(run::Plan { first: seed, seeds, mutant: mutant.unwrap_or(Mutant::None), quiet, trace, survey })
+            let mutant = mutant.unwrap_or(Mutant::None);
+            run::run(run::Plan { first: seed, seeds, mutant, quiet, trace, survey })
         }
+        Command::Mutants { seeds, only } => mutants::mutants(seeds, only),
     };
     std::process::exit(i32::from(!ok));
 }
