@@ -41,10 +41,8 @@ impl Owner {
         }
         self.sequence += 1;
         self.heartbeat += 1;
-        let generation = self.generation;
         for leg in self.legs.iter_mut().filter(|leg| leg.is_required()) {
             leg.state = LegState::InSync;
-            leg.last_in_sync = generation;
         }
         let devices = self.record_writes();
         if self.is_leased() {
@@ -137,6 +135,10 @@ impl Owner {
     }
 
     pub(super) fn record_done(&mut self, ticket: u64, required: LegMask, txn: &Txn) {
+        for slot in txn.done_legs().and(required).iter() {
+            // Only now is it known to have been in sync at this generation.
+            self.legs[slot.index()].last_in_sync = self.generation;
+        }
         for slot in txn.done_legs().iter() {
             // The other copy is written next. One that failed is written again: the last good one is never in danger.
             let leg = &mut self.legs[slot.index()];

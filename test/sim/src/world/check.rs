@@ -349,7 +349,8 @@ impl World {
 
     fn check_generation_once(&mut self, superblock: &Superblock) -> Verdict {
         let mut hasher = DefaultHasher::new();
-        (&superblock.legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner)
+        let legs: Vec<_> = superblock.legs.iter().map(|leg| (leg.uuid, leg.state)).collect();
+        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner)
             .hash(&mut hasher);
         let content = hasher.finish();
         let generation = superblock.generation;
