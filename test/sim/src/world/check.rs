@@ -322,7 +322,7 @@ impl World {
         self.truth.heartbeats.entry(superblock.heartbeat).or_insert(self.now_ms);
         self.check_promotion(&superblock)?;
         for slot in self.slots_of(superblock.in_sync()) {
-            if self.truth_of_promotion(slot) && !self.truth.current.contains(&self.slots[slot]) {
+            if self.truth_of_promotion(slot) {
                 // From here on it may be trusted after a crash.
                 self.check_in_sync(slot)?;
                 self.truth.current.insert(self.slots[slot]);
