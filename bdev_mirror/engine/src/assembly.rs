@@ -327,12 +327,12 @@ fn is_in_sync_itself(superblock: &Superblock) -> bool {
     superblock.in_sync().contains(superblock.slot)
 }
 
-/// Whether all that a leg went through is known to the leg of `head`: its generation is no later than the last at which
-/// `head` knows it in sync, or it never ran without that leg.
+/// Whether all that a leg went through is known to the leg of `head`: its generation is no later than the last that `head`
+/// knows it to have taken in sync, or is the same, or it never ran without that leg.
 fn fits(leg: &Superblock, head: &Superblock) -> bool {
     leg.generation <= head.legs[leg.slot.index()].last_in_sync
+        || leg.generation == head.generation
         || leg.in_sync().contains(head.slot)
-        || (leg.generation == head.generation && leg.sequence == head.sequence && leg.legs == head.legs)
         || (!is_in_sync_itself(leg) && is_known_record(leg, head))
 }
 
@@ -416,6 +416,9 @@ fn plan(
             let mut record = superblock.legs[slot.index()].clone();
             if serving.contains(slot) {
                 record.state = LegState::InSync;
+                if let Some(index) = index {
+                    record.last_in_sync = found[index].superblock.generation;
+                }
             } else if record.state == LegState::InSync {
                 record.state = LegState::Stale;
             }

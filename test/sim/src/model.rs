@@ -117,6 +117,11 @@ impl Model {
         }
     }
 
+    /// A write ended with an error, and none of it was ever sent.
+    pub fn write_never_was(&mut self, key: u64) {
+        self.writing.retain(|writing| writing.key != key);
+    }
+
     /// What is possible in a block now is possible for the reads under way.
     fn spread(&mut self, block: u64) {
         let cell = self.cells[block as usize].clone();

@@ -210,9 +210,6 @@ impl Superblock {
             return Err(ContentError::Duplicate { uuid: record.uuid, first, second: slot });
         }
         let (generation, found) = (self.generation, record.last_in_sync);
-        if record.state == LegState::InSync && found != generation {
-            return Err(ContentError::LastInSync { slot, rule: "the generation", generation, found });
-        }
         if found > generation {
             return Err(ContentError::LastInSync { slot, rule: "at most the generation", generation, found });
         }

@@ -56,7 +56,8 @@ pub struct LegRecord {
     pub state: LegState,
     /// Read only if no other leg can serve.
     pub write_mostly: bool,
-    /// The last generation at which it was in sync; 0: never. For a leg that is in sync, this generation.
+    /// The last generation that it is known to have taken durably while it was in sync; 0: none. Never more than that: a
+    /// generation that it was only sent may be one that it has not, and it may have gone its own way since.
     pub last_in_sync: u64,
     /// The stable identity of its base bdev; nil: it has none.
     pub identity: Uuid,

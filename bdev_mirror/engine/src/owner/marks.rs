@@ -147,14 +147,8 @@ impl Owner {
         if regions.is_empty() {
             return false;
         }
-        let (intent, written): (BTreeSet<_>, BTreeSet<_>) =
-            self.note_marked(&regions).into_iter().partition(|(order, _)| order.kind() == MapKind::Intent);
-        let devices = self.map_devices();
-        let then = self.unit_writes(&devices, &written, None);
-        // A region that a crash leaves as written and clean is clean on every leg: one that is out would be taken for
-        // having it. So the dirty bit is durable before the other.
-        let devices = self.unit_writes(&devices, &intent, None).into_iter().zip(then);
-        let ordered = devices.map(|((device, intent), (_, written))| (device, intent, written)).collect();
+        let units = self.note_marked(&regions);
+        let ordered = self.ordered_unit_writes(&self.map_devices(), &units);
         self.start_ordered_txn(TxnKind::Mark { regions }, ordered);
         true
     }

@@ -75,13 +75,13 @@ impl Owner {
         devices
     }
 
-    /// Gives up what takes too long on a device that stays. Not writes of data: they would land on what is written there
-    /// later, so what they shut stays shut until they end.
+    /// Gives up what takes too long on a device that stays. Not copies: a write would land on what is written there
+    /// later, a read in a buffer that is used again. What they shut stays shut until they end.
     pub(super) fn give_up_late_ops(&mut self, device: Device) {
         let (now_ms, timeout_ms) = (self.now_ms, u64::from(self.options.leg_timeout_ms));
         for op in self.ops.values_mut().filter(|op| op.device == device) {
             if now_ms.saturating_sub(op.started_ms) >= timeout_ms
-                && !matches!(op.io, Io::CopyWrite { .. } | Io::Zero { .. })
+                && matches!(op.io, Io::Write { .. } | Io::Flush)
                 && let Some(purpose) = op.purpose.take()
             {
                 self.resolved.push_back((purpose, device, false));

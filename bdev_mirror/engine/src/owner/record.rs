@@ -41,10 +41,8 @@ impl Owner {
         }
         self.sequence += 1;
         self.heartbeat += 1;
-        let generation = self.generation;
         for leg in self.legs.iter_mut().filter(|leg| leg.is_required()) {
             leg.state = LegState::InSync;
-            leg.last_in_sync = generation;
         }
         let devices = self.record_writes();
         if self.is_leased() {
@@ -65,13 +63,13 @@ impl Owner {
     ///
     /// A leg whose metadata was read from what may be its cache is flushed first: of its two superblocks the one that is
     /// overwritten must not be the only one that would survive, and a dirty bit that was seen must stay.
-    fn record_writes(&mut self) -> Vec<(Device, Writes, Writes)> {
+    fn record_writes(&self) -> Vec<(Device, Writes, Writes)> {
         let starting = self.phase == Phase::Starting;
         let mut devices = Vec::new();
         for slot in self.legs_that(super::legs::Leg::has_records).iter() {
             let device = Device::Leg(slot);
             let writes = self.superblock_writes(slot);
-            if std::mem::take(&mut self.legs[slot.index()].flush_first) {
+            if self.legs[slot.index()].flush_first {
                 devices.push((device, Vec::new(), writes));
             } else if !writes.is_empty() {
                 devices.push((device, writes, Vec::new()));
@@ -137,10 +135,15 @@ impl Owner {
     }
 
     pub(super) fn record_done(&mut self, ticket: u64, required: LegMask, txn: &Txn) {
+        for slot in txn.done_legs().and(required).iter() {
+            // Only now is it known to have been in sync at this generation.
+            self.legs[slot.index()].last_in_sync = self.generation;
+        }
         for slot in txn.done_legs().iter() {
             // The other copy is written next. One that failed is written again: the last good one is never in danger.
             let leg = &mut self.legs[slot.index()];
             leg.next_copy = 1 - leg.next_copy;
+            leg.flush_first = false;
         }
         if self.fail_devices(txn).is_err() {
             self.get_stuck();

@@ -235,12 +235,29 @@ impl Owner {
                 self.note_out_of_sync_written(slot, unit);
             }
         }
-        let devices = self.unit_writes(&self.map_devices(), &units, None);
+        let devices = self.map_devices();
         if devices.is_empty() {
             return false;
         }
-        self.start_txn(TxnKind::Rewrite { units }, devices);
+        let devices = self.ordered_unit_writes(&devices, &units);
+        self.start_ordered_txn(TxnKind::Rewrite { units }, devices);
         true
+    }
+
+    /// These units for these devices, in two goes: those of the written map last.
+    ///
+    /// A region that a crash leaves as written and not dirty is taken to be alike on all legs, those that are out included.
+    /// So its dirty bit is durable before its written bit.
+    pub(super) fn ordered_unit_writes(
+        &self,
+        devices: &[Device],
+        units: &BTreeSet<UnitName>,
+    ) -> Vec<(Device, Writes, Writes)> {
+        let (last, first): (BTreeSet<_>, BTreeSet<_>) =
+            units.iter().copied().partition(|(order, _)| order.kind() == MapKind::Written);
+        let last = self.unit_writes(devices, &last, None);
+        let first = self.unit_writes(devices, &first, None);
+        first.into_iter().zip(last).map(|((device, first), (_, last))| (device, first, last)).collect()
     }
 
     /// These units for these devices, as the maps are now; a region in `without` counts as clear in the maps `without.0`.

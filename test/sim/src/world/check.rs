@@ -321,6 +321,13 @@ impl World {
         self.check_generation(&superblock)?;
         self.truth.heartbeats.entry(superblock.heartbeat).or_insert(self.now_ms);
         self.check_promotion(&superblock)?;
+        for slot in self.slots_of(superblock.in_sync()) {
+            if self.truth_of_promotion(slot) {
+                // From here on it may be trusted after a crash.
+                self.check_in_sync(slot)?;
+                self.truth.current.insert(self.slots[slot]);
+            }
+        }
         debug_assert_eq!(superblock.slot.index(), slot);
         Ok(())
     }
@@ -349,7 +356,8 @@ impl World {
 
     fn check_generation_once(&mut self, superblock: &Superblock) -> Verdict {
         let mut hasher = DefaultHasher::new();
-        (&superblock.legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner)
+        let legs: Vec<_> = superblock.legs.iter().map(|leg| (leg.uuid, leg.state)).collect();
+        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner)
             .hash(&mut hasher);
         let content = hasher.finish();
         let generation = superblock.generation;

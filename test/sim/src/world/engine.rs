@@ -38,6 +38,8 @@ pub struct Request {
     pub key: u64,
     /// Children in flight.
     pub children: u32,
+    /// Some child was sent.
+    pub sent: bool,
     /// Drives that have done it.
     pub good: BTreeSet<usize>,
     pub read: Vec<Block>,
@@ -291,6 +293,7 @@ impl World {
             return Err(format!("a child of I/O {io}, which has ended"));
         };
         request.children += 1;
+        request.sent = true;
         let request = request.clone();
         let (block, blocks) = (offset + request.range.start, request.range.end - request.range.start);
         let work = match op {

@@ -73,6 +73,7 @@ impl World {
             through,
             key,
             children: 0,
+            sent: false,
             good: Default::default(),
             read: Vec::new(),
             clocks,
@@ -125,7 +126,11 @@ impl World {
                 } else {
                     self.check_write_error(&request)?;
                 }
-                self.model.write_ends(request.key, good, request.through);
+                if good || request.sent {
+                    self.model.write_ends(request.key, good, request.through);
+                } else {
+                    self.model.write_never_was(request.key);
+                }
             }
         }
         Ok(())
