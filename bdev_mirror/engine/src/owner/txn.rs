@@ -94,6 +94,11 @@ impl Txn {
         })
     }
 
+    /// Whether this is that transaction, and a flush of it is followed by more writes.
+    pub(super) fn goes_on_after_flush(&self, id: u64) -> bool {
+        self.id == id && self.parts.iter().any(|part| !part.then.is_empty())
+    }
+
     fn is_over(&self) -> bool {
         self.parts.iter().all(|part| matches!(part.stage, Stage::Done | Stage::Failed))
     }

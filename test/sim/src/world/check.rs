@@ -357,8 +357,7 @@ impl World {
     fn check_generation_once(&mut self, superblock: &Superblock) -> Verdict {
         let mut hasher = DefaultHasher::new();
         let legs: Vec<_> = superblock.legs.iter().map(|leg| (leg.uuid, leg.state)).collect();
-        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner)
-            .hash(&mut hasher);
+        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner).hash(&mut hasher);
         let content = hasher.finish();
         let generation = superblock.generation;
         match self.truth.generations.insert(generation, content) {
