@@ -21,8 +21,8 @@ use crate::disk::Disk;
 use crate::history::caught;
 use crate::watch::{self, Watch};
 use crate::world::{Origin, Verdict, Work, World};
-use mirror_engine::mutant::{self, Mutant};
 use mirror_engine::OpId;
+use mirror_engine::mutant::{self, Mutant};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -198,6 +198,8 @@ struct Explorer<'a> {
     configuration: &'a Configuration,
     bound: Bound,
     states: HashSet<u64>,
+    /// Drives whose power was cut, and what that left.
+    drives: HashSet<u64>,
     cuts: HashSet<u64>,
     whole: bool,
 }
@@ -246,6 +248,9 @@ impl Explorer<'_> {
 
     /// Cuts the power, and recovers from whatever was not seen before.
     fn cut_power(&mut self, world: &World) -> Result<(), (usize, String)> {
+        if !self.drives.insert(world.drives_fingerprint()) {
+            return Ok(());
+        }
         let (remainders, all) = remainders(world, self.bound);
         self.whole &= all;
         for (at, remains) in remainders.into_iter().enumerate() {
@@ -317,8 +322,14 @@ pub fn exhaustive(bound: Bound, mutant: Mutant) -> bool {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(configuration) = configurations.get(at) else { return results };
-                let mut explorer =
-                    Explorer { configuration, bound, states: HashSet::new(), cuts: HashSet::new(), whole: true };
+                let mut explorer = Explorer {
+                    configuration,
+                    bound,
+                    states: HashSet::new(),
+                    cuts: HashSet::new(),
+                    drives: HashSet::new(),
+                    whole: true,
+                };
                 let result = explorer.explore(|| {
                     watch.begin(thread, at as u64);
                     // Of several failures the first configuration's is told.

@@ -5,14 +5,15 @@ use super::{Origin, Verdict, Work, World};
 use crate::chooser::Chooser;
 use crate::coverage::Coverage;
 use crate::disk::{Block, Disk};
+use foldhash::quality::{FixedState, FoldHasher};
 use mirror_engine::OpId;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Feeds what is formatted to a hasher.
-struct Hashing<'a>(&'a mut DefaultHasher);
+struct Hashing<'a>(&'a mut FoldHasher<'static>);
 
 impl std::fmt::Write for Hashing<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
@@ -21,8 +22,13 @@ impl std::fmt::Write for Hashing<'_> {
     }
 }
 
+/// States are told apart by 64 bits of it.
+fn fast_hasher() -> FoldHasher<'static> {
+    FixedState::default().build_hasher()
+}
+
 fn hash_of(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = fast_hasher();
     what.hash(&mut hasher);
     hasher.finish()
 }
@@ -52,7 +58,7 @@ impl Running {
         }
     }
 
-    fn hash_into(&self, hasher: &mut DefaultHasher) {
+    fn hash_into(&self, hasher: &mut FoldHasher<'static>) {
         self.shared.hash_into(hasher);
         self.owner.hash_into(hasher);
         (&self.channels, &self.table.ios, &self.buffers).hash(hasher);
@@ -104,7 +110,7 @@ impl World {
 
     /// Tells states apart. What is in flight counts, whatever its numbers.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = fast_hasher();
         (self.now_ms, &self.disks, &self.model, self.next_value).hash(&mut hasher);
         self.hash_truth(&mut hasher);
         if let Some(running) = &self.running {
@@ -124,9 +130,20 @@ impl World {
         hasher.finish()
     }
 
-    fn hash_truth(&self, hasher: &mut DefaultHasher) {
+    fn hash_truth(&self, hasher: &mut FoldHasher<'static>) {
         // A hasher takes all that it is given.
         let _ = write!(Hashing(hasher), "{:?}", self.truth);
+    }
+
+    /// Tells apart what power cuts may leave: the same for states with the same drives and writes in flight.
+    pub fn drives_fingerprint(&self) -> u64 {
+        let mut hasher = fast_hasher();
+        (&self.disks, &self.model).hash(&mut hasher);
+        self.hash_truth(&mut hasher);
+        for flight in self.flights.values().filter(|flight| matches!(flight.work, Work::Write { .. })) {
+            (flight.drive, &flight.work).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// What a power cut may leave of each drive, up to so many possibilities for each; whether these are all.
@@ -199,7 +216,7 @@ impl World {
 
     /// Tells what a power cut left apart.
     pub fn cut_fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = fast_hasher();
         (&self.disks, &self.model).hash(&mut hasher);
         self.hash_truth(&mut hasher);
         hasher.finish()
