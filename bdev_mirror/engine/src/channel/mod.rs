@@ -132,6 +132,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             return None;
         }
         let slot = io.join.send_next_of(LegMask::first(MAX_LEGS).minus(self.resetting))?;
+        // The leg's time begins now: waiting for memory is not its doing.
+        io.started_ms = now_ms;
         self.outstanding[slot.index()] += 1;
         Some(slot)
     }

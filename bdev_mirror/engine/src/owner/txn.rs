@@ -289,7 +289,7 @@ impl Owner {
                 words[bit as usize / 64] &= !(1 << (bit % 64));
             }
         }
-        crate::format::encode_unit(self.config.mirror, kind, index, &words, &mut out);
+        crate::format::encode_unit(self.config.maps_uuid(), kind, index, &words, &mut out);
         (geometry.unit_block(kind, index), out.into())
     }
 
