@@ -270,8 +270,8 @@ impl World {
         self.check_start(&serving, allowed, found, drives)?;
         let geometry = self.setup.geometry();
         let head = &found[plan.head].superblock;
-        let (maps, log_lost) = self.read_maps(&serving, head);
         self.truth.log_uuid = head.log_uuid;
+        let (maps, log_lost) = self.read_maps(&serving, head);
         let homes = self.map_homes(&serving, head);
         if homes.iter().all(|&drive| self.map_bit(drive, MapKind::Written, 0, false).is_none()) {
             // Nobody knows any more what was never written or given up: it may read as anything from now on.
