@@ -1,4 +1,4 @@
-//! Where a history's choices come from: a seed, or a script.
+//! Where a history's choices come from: a seed, a script, or an earlier history.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -7,6 +7,10 @@ use rand::{Rng, SeedableRng};
 pub enum Chooser {
     /// From a seed.
     Random(SmallRng),
+    /// From a seed; notes what it chose.
+    Recorded { rng: SmallRng, made: Vec<u32> },
+    /// From what was noted, and from a seed beyond its end.
+    Replayed { choices: std::vec::IntoIter<u32>, rest: SmallRng },
     /// From a list, and the first possibility beyond its end. Notes how many possibilities there were.
     Script { choices: Vec<u32>, at: usize, widths: Vec<u32> },
 }
@@ -16,19 +20,55 @@ impl Chooser {
         Self::Random(SmallRng::seed_from_u64(seed))
     }
 
+    /// The same from here on, and notes its choices.
+    pub fn recorded(self) -> Self {
+        match self {
+            Self::Random(rng) => Self::Recorded { rng, made: Vec::new() },
+            other => other,
+        }
+    }
+
+    pub fn replayed(seed: u64) -> Self {
+        Self::Replayed { choices: Vec::new().into_iter(), rest: SmallRng::seed_from_u64(seed) }
+    }
+
     pub fn script(choices: Vec<u32>) -> Self {
         Self::Script { choices, at: 0, widths: Vec::new() }
     }
 
+    /// What it chose since this was last asked.
+    pub fn take_made(&mut self) -> Vec<u32> {
+        match self {
+            Self::Recorded { made, .. } => std::mem::take(made),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The next choices, in place of those that are left.
+    pub fn feed(&mut self, next: &[u32]) {
+        if let Self::Replayed { choices, .. } = self {
+            *choices = next.to_vec().into_iter();
+        }
+    }
+
     /// One of `0..width`.
     pub fn below(&mut self, width: u32) -> u32 {
+        let width = width.max(1);
         match self {
-            Self::Random(rng) => rng.random_range(0..width.max(1)),
+            Self::Random(rng) => rng.random_range(0..width),
+            Self::Recorded { rng, made } => {
+                let choice = rng.random_range(0..width);
+                made.push(choice);
+                choice
+            }
+            Self::Replayed { choices, rest } => {
+                choices.next().map_or_else(|| rest.random_range(0..width), |choice| choice.min(width - 1))
+            }
             Self::Script { choices, at, widths } => {
                 let choice = choices.get(*at).copied().unwrap_or(0);
                 *at += 1;
-                widths.push(width.max(1));
-                choice.min(width.max(1) - 1)
+                widths.push(width);
+                choice.min(width - 1)
             }
         }
     }
@@ -37,6 +77,14 @@ impl Chooser {
     pub fn percent(&mut self, percent: u32) -> bool {
         match self {
             Self::Random(rng) => rng.random_range(0..100) < percent,
+            Self::Recorded { rng, made } => {
+                let happens = rng.random_range(0..100) < percent;
+                made.push(u32::from(happens));
+                happens
+            }
+            Self::Replayed { choices, rest } => {
+                choices.next().map_or_else(|| rest.random_range(0..100) < percent, |choice| choice != 0)
+            }
             // A script chooses among what can happen, whatever its chance.
             Self::Script { .. } => percent > 0 && (percent >= 100 || self.below(2) == 1),
         }

@@ -3,11 +3,17 @@
 mod chooser;
 mod coverage;
 mod disk;
+mod floors;
+mod history;
 mod model;
+mod mutants;
 mod run;
+mod shrink;
+mod watch;
 mod world;
 
 use clap::{Parser, Subcommand};
+use mirror_engine::mutant::Mutant;
 
 #[derive(Parser)]
 #[command(about = "Simulates disks and time around the mirror's engine, and holds it against what a host may see")]
@@ -21,23 +27,47 @@ enum Command {
     /// Histories from seeds.
     Run {
         /// How many.
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, default_value_t = run::SEEDS)]
         seeds: u64,
         /// The first seed.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// A mistake to plant, by name.
+        #[arg(long, value_parser = mutant)]
+        mutant: Option<Mutant>,
+        /// Say in one line what came of it.
         #[arg(long)]
-        mutant: Option<String>,
-        /// Print all of a single history.
+        quiet: bool,
+        /// Run only the first seed, and print all of its history.
         #[arg(long)]
         trace: bool,
+        /// Go on after failures, and count them by kind.
+        #[arg(long)]
+        survey: bool,
+    },
+    /// Plants one mistake after the other in the engine; histories have to find each.
+    Mutants {
+        /// Histories for each.
+        #[arg(long, default_value_t = run::SEEDS)]
+        seeds: u64,
+        /// Only this one.
+        #[arg(long, value_parser = mutant)]
+        only: Option<Mutant>,
     },
 }
 
+fn mutant(name: &str) -> Result<Mutant, String> {
+    Mutant::named(name).ok_or_else(|| "no such mistake".into())
+}
+
 fn main() {
+    history::note_panics();
     let ok = match Arguments::parse().command {
-        Command::Run { seeds, seed, mutant, trace } => run::run(seed, seeds, mutant.as_deref(), trace),
+        Command::Run { seeds, seed, mutant, quiet, trace, survey } => {
+            let mutant = mutant.unwrap_or(Mutant::None);
+            run::run(run::Plan { first: seed, seeds, mutant, quiet, trace, survey })
+        }
+        Command::Mutants { seeds, only } => mutants::mutants(seeds, only),
     };
     std::process::exit(i32::from(!ok));
 }

@@ -31,13 +31,23 @@ impl World {
         fails
     }
 
+    /// Whether this kind of fault is switched off: 0..14 as in `something_fails`, 14 and 15 for a crash with and without
+    /// power, from 16 on what an operator does, less 6.
+    fn is_masked(&self, kind: u32) -> bool {
+        self.masked >> kind & 1 != 0
+    }
+
     pub fn something_fails(&mut self) -> Verdict {
         if !self.faults {
             return self.complete_something();
         }
         let drives = self.strikable();
         let Some(drive) = self.chooser.pick(&drives) else { return Ok(()) };
-        match self.chooser.below(14) {
+        let what = self.chooser.below(14);
+        if self.is_masked(what) {
+            return self.complete_something();
+        }
+        match what {
             0..4 => {
                 let kind = self.chooser.below(3) as usize;
                 self.disks[drive].failing[kind] += 1;
@@ -184,6 +194,9 @@ impl World {
             return self.time_goes_on();
         }
         let power = self.chooser.percent(70);
+        if self.is_masked(if power { 14 } else { 15 }) {
+            return self.time_goes_on();
+        }
         self.crash(power)
     }
 
@@ -236,7 +249,11 @@ impl World {
         {
             return self.end_reset(slot);
         }
-        match self.chooser.below(20) {
+        let what = self.chooser.below(20);
+        if what >= 10 && self.is_masked(what + 6) {
+            return Ok(());
+        }
+        match what {
             0..10 => self.admit_something(),
             10..12 => {
                 let at = self.chooser.below(4) as usize;

@@ -100,6 +100,8 @@ pub struct World {
     pub trace: Option<Vec<String>>,
     /// Drives whose clone is plugged in beside them at the next boot.
     pub clones: BTreeSet<usize>,
+    /// Kinds of faults that do not happen: see `shrink.rs`.
+    pub masked: u32,
 }
 
 impl World {
@@ -109,12 +111,14 @@ impl World {
         }
     }
 
-    /// A history from a seed: its counts, or what went wrong.
-    pub fn run(&mut self) -> Verdict {
+    /// A history. It is looked at when it begins and after each of its steps.
+    pub fn run(&mut self, mut look: impl FnMut(&mut Self)) -> Verdict {
         self.create()?;
         let steps = 60 + u64::from(self.chooser.below(self.setup.steps_max));
+        look(self);
         for _ in 0..steps {
             self.step()?;
+            look(self);
         }
         self.finish()
     }

@@ -111,6 +111,7 @@ impl World {
             faults: true,
             trace: traced.then(Vec::new),
             clones: BTreeSet::new(),
+            masked: 0,
             chooser,
             disks,
             setup,
