@@ -221,6 +221,9 @@ impl Owner {
         let region = marked.region;
         let unit = self.config.geometry.unit_of(region).0;
         self.intent.clear(region);
+        // Its dirty bit stays on the legs until its written bit is known to be gone: a region found written and not dirty
+        // would be taken to be alike on all legs.
+        self.unmarked.insert(region);
         self.unsure.insert((MapOrder::of(MapKind::Intent), unit));
         let back = if marked.filled.is_some() {
             self.written.clear(region);

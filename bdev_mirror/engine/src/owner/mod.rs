@@ -74,6 +74,8 @@ pub struct Owner {
     written: Bits,
     /// Units of which the legs may hold something else than memory does.
     unsure: BTreeSet<UnitName>,
+    /// Regions that are not dirty, whose dirty bit stays on the legs until the next rewrite has ended.
+    unmarked: BTreeSet<u32>,
 
     generation: u64,
     sequence: u64,

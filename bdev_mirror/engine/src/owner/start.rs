@@ -98,6 +98,7 @@ impl Owner {
             intent: start.maps.intent,
             written: start.maps.written,
             unsure: BTreeSet::new(),
+            unmarked: BTreeSet::new(),
             generation: start.generation.saturating_sub(1),
             sequence: start.sequence,
             heartbeat: start.heartbeat,
