@@ -550,6 +550,15 @@ impl Owner {
         self.repairs.retain(|repair| repair.slot != slot);
     }
 
+    /// A region is suspect from now on: what a resync copies of it counts no more.
+    pub(super) fn drop_resync_of(&mut self, region: u32) {
+        for job in self.copier.jobs.iter_mut().flatten() {
+            if job.region == region && job.kind == JobKind::Resync {
+                job.stage = Stage::Draining;
+            }
+        }
+    }
+
     fn end_job(&mut self, window: usize, copied: bool) {
         let Some(job) = self.copier.jobs[window].take() else { return };
         if job.kind == JobKind::Resync {

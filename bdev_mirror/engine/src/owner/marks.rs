@@ -294,6 +294,7 @@ impl Owner {
             self.suspect_epoch += 1;
             self.suspects.insert(region, self.suspect_epoch);
             self.shared.regions.set(region, RegionState::NoSync, word.writer());
+            self.drop_resync_of(region);
         }
         if self.source.is_none() {
             self.choose_source(LegMask::NONE);

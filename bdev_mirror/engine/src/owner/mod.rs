@@ -78,6 +78,8 @@ pub struct Owner {
     unmarked: BTreeSet<u32>,
 
     generation: u64,
+    /// The highest one that a leg of another history brought with it.
+    generation_seen: u64,
     sequence: u64,
     heartbeat: u64,
     /// Records are numbered: the highest asked for, the last one begun, the last one that is durable on all legs that count.

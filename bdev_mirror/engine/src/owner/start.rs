@@ -100,6 +100,7 @@ impl Owner {
             unsure: BTreeSet::new(),
             unmarked: BTreeSet::new(),
             generation: start.generation.saturating_sub(1),
+            generation_seen: 0,
             sequence: start.sequence,
             heartbeat: start.heartbeat,
             record_wanted: 0,
