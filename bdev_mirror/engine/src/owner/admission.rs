@@ -160,6 +160,9 @@ impl Owner {
     /// Writes all maps to a leg that is to be in sync. The flush at the end covers its data too. From here on the leg takes
     /// part in every commit, so that its maps stay what they are now.
     pub(super) fn start_maps(&mut self) -> bool {
+        if self.stuck {
+            return false;
+        }
         let Some(slot) = self.legs_that(|leg| leg.stage == (Stage::Mapping { written: false })).lowest() else {
             return false;
         };

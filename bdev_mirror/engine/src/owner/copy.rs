@@ -220,7 +220,8 @@ impl Owner {
         }
         // As for a suspect region, the choice of the leg that is right is durable before another one is written: should the
         // power fail within the rewrite, nobody may take the rewritten block for the better one.
-        if self.source.is_none() {
+        let unused = self.suspects.is_empty() && self.copier.is_idle();
+        if self.source.is_none() || (self.source == Some(slot) && unused) {
             self.choose_source(LegMask::only(slot));
         }
         if self.source.is_none_or(|source| source == slot) || !self.can_reconcile() {
