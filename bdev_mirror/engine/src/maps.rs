@@ -55,7 +55,7 @@ impl Maps {
         MapKind::all().flat_map(|kind| (0..geometry.units_per_map()).map(move |unit| (kind, unit))).collect()
     }
 
-    /// Merges what was read: for each unit, its block from every leg in sync (or from the log), `None` where it could not be
+    /// Merges what was read, of units that carry this uuid ([`crate::Config::maps_uuid`]): for each unit, its block from every leg in sync (or from the log), `None` where it could not be
     /// read.
     ///
     /// A unit is the OR of its valid copies: a set that was being written when the power failed is kept, and a clear that was
@@ -63,22 +63,22 @@ impl Maps {
     /// written map, its regions are dirty too, since nobody knows whether their copies are alike.
     #[must_use]
     pub fn merge<'a>(
-        mirror: Uuid,
+        uuid: Uuid,
         geometry: &Geometry,
         mut copies: impl FnMut(MapKind, u32) -> Vec<Option<&'a [u8]>>,
     ) -> Self {
         let mut maps = Self::empty(geometry.regions());
         for (kind, index) in Self::all_units(geometry) {
             let blocks = copies(kind, index);
-            maps.merge_unit(mirror, geometry, kind, index, &blocks);
+            maps.merge_unit(uuid, geometry, kind, index, &blocks);
         }
         maps
     }
 
-    fn merge_unit(&mut self, mirror: Uuid, geometry: &Geometry, kind: MapKind, index: u32, blocks: &[Option<&[u8]>]) {
+    fn merge_unit(&mut self, uuid: Uuid, geometry: &Geometry, kind: MapKind, index: u32, blocks: &[Option<&[u8]>]) {
         let decoded: Vec<Option<Vec<u64>>> = blocks
             .iter()
-            .map(|block| Some(decode_unit(mirror, kind, index, (*block)?).ok()?.words().collect()))
+            .map(|block| Some(decode_unit(uuid, kind, index, (*block)?).ok()?.words().collect()))
             .collect();
         let valid: Vec<&Vec<u64>> = decoded.iter().flatten().collect();
         if valid.len() < decoded.len() || valid.windows(2).any(|pair| pair[0] != pair[1]) || valid.is_empty() {

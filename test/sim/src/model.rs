@@ -148,11 +148,12 @@ impl Model {
         self.reading.push(reading);
     }
 
-    /// A read ended; `Err` tells what it may not have returned.
-    pub fn read_ends(&mut self, key: u64, values: Option<&[u64]>) -> Result<(), String> {
-        let Some(at) = self.reading.iter().position(|reading| reading.key == key) else { return Ok(()) };
+    /// A read ended; whether it decided what a block holds from now on, or what it may not have returned.
+    pub fn read_ends(&mut self, key: u64, values: Option<&[u64]>) -> Result<bool, String> {
+        let Some(at) = self.reading.iter().position(|reading| reading.key == key) else { return Ok(false) };
         let reading = self.reading.remove(at);
-        let Some(values) = values else { return Ok(()) };
+        let Some(values) = values else { return Ok(false) };
+        let mut decided = false;
         for (index, block) in reading.range.clone().enumerate() {
             let value = values[index];
             if !reading.anything[index] && !reading.allowed[index].contains(&value) {
@@ -167,6 +168,7 @@ impl Model {
             let cell = self.cell(block);
             cell.now = BTreeSet::from([value]);
             if cell.unsettled || cell.anything {
+                decided = true;
                 cell.after_cut = BTreeSet::from([value]);
                 cell.unsettled = false;
                 cell.anything = false;
@@ -183,7 +185,7 @@ impl Model {
                 }
             }
         }
-        Ok(())
+        Ok(decided)
     }
 
     pub fn flush_begins(&mut self, key: u64) {

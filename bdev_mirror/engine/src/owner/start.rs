@@ -40,6 +40,14 @@ pub struct Config {
     pub unknown_compatible: u64,
 }
 
+impl Config {
+    /// The uuid that map units carry: the mirror's on legs, the log's own on a log.
+    #[must_use]
+    pub fn maps_uuid(&self) -> Uuid {
+        if self.log == LogType::Disk { self.log_uuid } else { self.mirror }
+    }
+}
+
 /// A slot at the start.
 #[derive(Clone, Debug)]
 pub struct StartLeg {
@@ -70,6 +78,9 @@ pub struct Start {
     pub heartbeat: u64,
     /// The log is lost.
     pub log_lost: bool,
+    /// The log is begun anew under this uuid: for a start that left legs in sync behind. They know the log by its old uuid,
+    /// and must not take what is written to it from now on for theirs.
+    pub new_log: Option<Uuid>,
     /// The source of reconciliation that an earlier start chose.
     pub source: Option<Slot>,
     /// The time now.
@@ -87,7 +98,9 @@ impl Owner {
             intent: start.maps.intent,
             written: start.maps.written,
             unsure: BTreeSet::new(),
+            unmarked: BTreeSet::new(),
             generation: start.generation.saturating_sub(1),
+            generation_seen: 0,
             sequence: start.sequence,
             heartbeat: start.heartbeat,
             record_wanted: 0,
@@ -122,7 +135,7 @@ impl Owner {
             wake_wanted: false,
             actions: VecDeque::new(),
             shared,
-            config: start.config,
+            config: Config { log_uuid: start.new_log.unwrap_or(start.config.log_uuid), ..start.config },
             options: start.options,
             now_ms: start.now_ms,
             phase: Phase::Starting,
@@ -132,6 +145,10 @@ impl Owner {
         };
         for (kind, unit) in start.maps.unsure {
             owner.unsure.insert((MapOrder::of(kind), unit));
+        }
+        if start.new_log.is_some() {
+            let units = Maps::all_units(&geometry).into_iter();
+            owner.unsure.extend(units.map(|(kind, unit)| (MapOrder::of(kind), unit)));
         }
         for leg in start.legs {
             owner.start_leg(leg, &start.maps.out_of_sync, &geometry);

@@ -172,12 +172,7 @@ impl Owner {
             TxnKind::Mark { regions } => self.mark_done(regions, &txn),
             TxnKind::OutOfSync { units, clearing } => self.out_of_sync_done(units, *clearing, &txn),
             TxnKind::Clear { regions } => self.clear_done(regions, &txn),
-            TxnKind::Rewrite { units } => {
-                if self.fail_devices(&txn).is_err() {
-                    self.unsure.extend(units);
-                    self.get_stuck();
-                }
-            }
+            TxnKind::Rewrite { units } => self.rewrite_done(units, &txn),
             TxnKind::Maps { slot } => self.maps_done(*slot, &txn),
         }
         true
@@ -249,6 +244,17 @@ impl Owner {
         true
     }
 
+    fn rewrite_done(&mut self, units: &BTreeSet<UnitName>, txn: &Txn) {
+        if self.fail_devices(txn).is_err() {
+            self.unsure.extend(units);
+            return self.get_stuck();
+        }
+        // Now that no leg calls them written any more, they need not be called dirty.
+        for region in std::mem::take(&mut self.unmarked) {
+            self.unsure.insert((MapOrder(0), self.config.geometry.unit_of(region).0));
+        }
+    }
+
     /// These units for these devices, in two goes: those of the written map last.
     ///
     /// A region that a crash leaves as written and not dirty is taken to be alike on all legs, those that are out included.
@@ -288,13 +294,19 @@ impl Owner {
             MapKind::OutOfSync(slot) => self.legs[slot.index()].out_of_sync.as_ref().unwrap_or(&empty),
         };
         let mut words = map.words_of(index * unit_bits, unit_bits).to_vec();
+        for &region in self.unmarked.iter().filter(|_| kind == MapKind::Intent) {
+            let (unit, bit) = geometry.unit_of(region);
+            if unit == index {
+                words[bit as usize / 64] |= 1 << (bit % 64);
+            }
+        }
         for region in without.into_iter().flat_map(|cleared| cleared.of(kind)) {
             let (unit, bit) = geometry.unit_of(*region);
             if unit == index {
                 words[bit as usize / 64] &= !(1 << (bit % 64));
             }
         }
-        crate::format::encode_unit(self.config.mirror, kind, index, &words, &mut out);
+        crate::format::encode_unit(self.config.maps_uuid(), kind, index, &words, &mut out);
         (geometry.unit_block(kind, index), out.into())
     }
 

@@ -27,7 +27,7 @@ impl World {
             name: "m0".into(),
             geometry: self.setup.geometry(),
             log: self.setup.log,
-            log_uuid: if self.setup.log == LogType::Disk { LOG } else { Uuid::nil() },
+            log_uuid: if self.setup.log == LogType::Disk { self.truth.log_uuid } else { Uuid::nil() },
             owner: OwnerId {
                 machine: Uuid::from_u128(1),
                 boot: Uuid::from_u128(2),
@@ -77,6 +77,7 @@ impl World {
         }
         self.say(|| format!("created, source {source}, {sync:?}"));
         self.truth.generation = 0;
+        self.truth.log_uuid = LOG;
         let start = Start {
             config: self.config(),
             options: self.setup.options(),
@@ -86,6 +87,7 @@ impl World {
             sequence: 0,
             heartbeat: 0,
             log_lost: false,
+            new_log: None,
             source: None,
             now_ms: self.now_ms,
         };
@@ -268,6 +270,7 @@ impl World {
         self.check_start(&serving, allowed, found, drives)?;
         let geometry = self.setup.geometry();
         let head = &found[plan.head].superblock;
+        self.truth.log_uuid = head.log_uuid;
         let (maps, log_lost) = self.read_maps(&serving, head);
         let homes = self.map_homes(&serving, head);
         if homes.iter().all(|&drive| self.map_bit(drive, MapKind::Written, 0, false).is_none()) {
@@ -294,6 +297,8 @@ impl World {
             .collect();
         let out =
             plan.legs.iter().filter(|leg| leg.record.state != LegState::InSync).map(|leg| leg.slot.index()).collect();
+        let new_log = (plan.fork && self.setup.log == LogType::Disk && !log_lost)
+            .then(|| Uuid::from_u128(0x0109_0000 + u128::from(self.counts.boots)));
         let start = Start {
             config: Config { unknown_compatible: head.unknown_compatible, ..self.config() },
             options: self.setup.options(),
@@ -303,10 +308,12 @@ impl World {
             sequence: found.iter().map(|leg| leg.superblock.sequence).max().unwrap_or(0),
             heartbeat: found.iter().map(|leg| leg.superblock.heartbeat).max().unwrap_or(0),
             log_lost,
+            new_log,
             source: plan.source,
             now_ms: self.now_ms,
         };
         debug_assert_eq!(geometry, start.config.geometry);
+        self.truth.log_uuid = new_log.unwrap_or(self.truth.log_uuid);
         self.truth.generation = 0;
         self.start(start, out)
     }
@@ -398,7 +405,7 @@ impl World {
                 ((order(kind), unit), copies)
             })
             .collect();
-        let maps = Maps::merge(MIRROR, &geometry, |kind, unit| {
+        let maps = Maps::merge(self.maps_uuid(), &geometry, |kind, unit| {
             blocks[&(order(kind), unit)].iter().map(|block| block.as_deref()).collect()
         });
         (maps, false)

@@ -112,7 +112,18 @@ impl World {
             Op::Read => {
                 let values = self.read_values(&request, outcome)?;
                 self.check_read_outcome(&request, outcome)?;
-                self.model.read_ends(request.key, values.as_deref())?;
+                let from_legs = outcome == Outcome::GOOD;
+                if self.model.read_ends(request.key, values.as_deref())? && from_legs {
+                    // What was decided holds on the legs in sync; one that was out at the time may hold something else.
+                    let required = self.required_drives();
+                    let offset = self.setup.geometry().data_offset_blocks;
+                    let disks = &self.disks;
+                    let holds = |drive: usize| {
+                        let mut blocks = request.range.clone().zip(values.iter().flatten());
+                        blocks.all(|(block, value)| disks[drive].view(offset + block) == Block::Stamp(*value))
+                    };
+                    self.truth.current.retain(|drive| required.contains(drive) || holds(*drive));
+                }
             }
             Op::Flush => {
                 if good {

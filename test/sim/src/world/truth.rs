@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Truth {
     /// The mirror has served once.
     pub served: bool,
+    pub log_uuid: uuid::Uuid,
     /// Drives that have every acknowledged write.
     pub current: BTreeSet<usize>,
     /// Drives that a resync began to write and did not end.
@@ -55,12 +56,16 @@ impl World {
         }
     }
 
+    pub fn maps_uuid(&self) -> uuid::Uuid {
+        if self.setup.log == LogType::Disk { self.truth.log_uuid } else { super::boot::MIRROR }
+    }
+
     /// Whether a region's bit is set in the unit of a drive; `None` if the unit is not valid.
     pub fn map_bit(&self, drive: usize, kind: MapKind, region: u32, durable: bool) -> Option<bool> {
         let geometry = self.setup.geometry();
         let (unit, bit) = geometry.unit_of(region);
         let bytes = self.disks[drive].bytes(geometry.unit_block(kind, unit), 1, durable)?;
-        decode_unit(super::boot::MIRROR, kind, unit, &bytes).ok().map(|bits| bits.get(bit))
+        decode_unit(self.maps_uuid(), kind, unit, &bytes).ok().map(|bits| bits.get(bit))
     }
 
     /// Whether a region's bit counts as set for a start from these drives.
