@@ -394,8 +394,15 @@ fn start_by_force(found: &[Found], left: &[usize], allowed: Allowed, rejected: V
     let chosen = newest(&whole).or_else(|| if allowed.accept_inconsistent { newest(&any) } else { None });
     let Some(head) = chosen else { return Verdict::Refuse(Refusal::OnlyInconsistent) };
     let others: Vec<usize> = left.iter().copied().filter(|&index| index != head).collect();
-    let serving = LegMask::only(found[head].superblock.slot);
-    Verdict::Start(plan(found, left, &others, head, serving, true, rejected))
+    let superblock = &found[head].superblock;
+    let own = &superblock.legs[superblock.slot.index()];
+    let known = if own.state == LegState::InSync { superblock.generation } else { own.last_in_sync };
+    let mut plan = plan(found, left, &others, head, LegMask::only(superblock.slot), true, rejected);
+    for leg in plan.legs.iter_mut().filter(|leg| leg.slot != superblock.slot) {
+        // It knows of later generations, and lacks what was written in them: they are no part of its history.
+        leg.record.last_in_sync = leg.record.last_in_sync.min(known);
+    }
+    Verdict::Start(plan)
 }
 
 fn plan(

@@ -69,10 +69,8 @@ mutants! {
     CopyZerosOnReadError = "copy zeros where the source cannot be read",
     AcceptClone = "accept a leg of another size, slot or uuid",
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
-    LateChildCounts = "take a late success of a failed leg for a copy that counts",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     ReadStuckRange = "serve a range whose write failed for want of a record",
-    AttachForgetsDirty = "a returning leg is not given the regions dirty at that time",
 }
 
 impl Mutant {

@@ -101,7 +101,7 @@ impl Model {
                 // Whatever ended meanwhile may have been ordered after this one.
                 cell.now = later;
                 cell.anything = false;
-                cell.unsettled &= !cell.now.is_empty();
+                cell.unsettled = false;
             } else {
                 cell.unsettled = true;
             }

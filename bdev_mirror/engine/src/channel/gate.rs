@@ -89,7 +89,10 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             match shared.regions.load(region).state() {
                 RegionState::Unwritten | RegionState::RefusedUnwritten => zeroed |= 1 << index,
                 RegionState::NoSync => {
-                    if set.is_stuck() && !mutant!(ReadStuckRange) {
+                    if set.is_stuck() && mutant!(ReadStuckRange) {
+                        continue;
+                    }
+                    if set.is_stuck() {
                         return Some(self.refuse(ios, id, Outcome::Failed(Failure::NoRecord)));
                     }
                     let want = Report::Want { channel: self.number, first: *regions.start(), last: *regions.end() };

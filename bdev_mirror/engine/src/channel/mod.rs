@@ -172,6 +172,10 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         self.outstanding[slot.index()] -= 1;
         let step = match result {
             Ok(()) => ios.io_mut(id).join.leg_good(slot),
+            Err(Fault::Aborted) if mutant!(CompleteTwiceOnReset) && !ios.io(id).aborted => {
+                ios.io_mut(id).join.not_sent(slot);
+                return Step::Done(Outcome::Failed(Failure::Aborted));
+            }
             Err(fault) => match self.child_failed(ios, shared, id, slot, fault) {
                 Some(step) => step,
                 None => return Step::Send,

@@ -127,9 +127,9 @@ impl Owner {
             }
             leg.stage = Stage::Copying;
             let Some(map) = &mut leg.out_of_sync else { continue };
-            if !mutant!(AttachForgetsDirty) {
-                map.union(&self.intent);
-            }
+            // They are in the map already: dirty when the leg went out, or marked while it was out. To say it again costs a
+            // copy at most.
+            map.union(&self.intent);
             let regions = map.count();
             self.actions.push_back(Action::Event(Event::ResyncStarted { slot, regions }));
         }

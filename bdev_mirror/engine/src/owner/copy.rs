@@ -625,18 +625,19 @@ impl Owner {
 
     fn finish_copy_flush(&mut self) {
         let writable = self.writable();
-        let early = mutant!(ReconcileWithoutFlush) || mutant!(ResyncBitWithoutFlush);
-        let ready = |flushing: &Flushing| flushing.waiting.and(writable).is_empty() || early;
+        let early = |batch: &[Copied]| {
+            (mutant!(ReconcileWithoutFlush) && batch.iter().all(|copied| copied.kind == JobKind::Reconcile))
+                || (mutant!(ResyncBitWithoutFlush) && batch.iter().all(|copied| copied.kind == JobKind::Resync))
+        };
+        let ready = |flushing: &Flushing| flushing.waiting.and(writable).is_empty() || early(&flushing.batch);
         if !self.copier.flushing.as_ref().is_some_and(ready) {
             return;
         }
         let Some(mut flushing) = self.copier.flushing.take() else { return };
+        if early(&flushing.batch) {
+            flushing.flushed = writable;
+        }
         for copied in &flushing.batch {
-            if (mutant!(ReconcileWithoutFlush) && copied.kind == JobKind::Reconcile)
-                || (mutant!(ResyncBitWithoutFlush) && copied.kind == JobKind::Resync)
-            {
-                flushing.flushed = writable;
-            }
             match copied.kind {
                 JobKind::Fill => self.fill_flushed(copied, flushing.flushed),
                 JobKind::Reconcile => self.reconcile_flushed(copied, flushing.flushed),

@@ -206,8 +206,10 @@ impl Owner {
         // The first leg decides; the others' turn changes nothing.
         let TxnKind::Record { heartbeat_ms, .. } = &mut self.txns[txn_at].kind else { return };
         let Some(issued_ms) = heartbeat_ms.take() else { return };
-        let from_ms = if mutant!(LeaseFromCompletion) { self.now_ms } else { issued_ms };
-        let until_ms = self.lease.succeeded(from_ms);
+        let mut until_ms = self.lease.succeeded(issued_ms);
+        if mutant!(LeaseFromCompletion) {
+            until_ms += self.now_ms - issued_ms;
+        }
         self.shared.lease_until_ms.store(until_ms, std::sync::atomic::Ordering::Release);
         self.wake_wanted = true;
     }

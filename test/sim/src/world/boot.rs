@@ -120,6 +120,7 @@ impl World {
             lives: vec![0; legs],
             out,
             resetting: BTreeSet::new(),
+            faulted: BTreeSet::new(),
             suspended: false,
             started: false,
             offline: false,
@@ -221,7 +222,7 @@ impl World {
         if allowed == Allowed::default() && self.faults && !spared_missing {
             let insist = match self.chooser.below(10) {
                 0 | 1 => Some(Allowed { degraded: true, ..allowed }),
-                2 if !self.setup.recoverable => Some(Allowed { force: true, ..allowed }),
+                2..5 if !self.setup.recoverable => Some(Allowed { force: true, ..allowed }),
                 _ => None,
             };
             if let Some(insist) = insist {
@@ -322,15 +323,18 @@ impl World {
     fn check_start(&mut self, serving: &[usize], allowed: Allowed, found: &[Found], drives: &[usize]) -> Verdict {
         self.truth.giving_up = None;
         let current: Vec<_> = serving.iter().filter(|drive| self.truth.current.contains(drive)).collect();
+        let agreed = self.truth.agreed.iter().any(|agreed| serving.iter().all(|drive| agreed.contains(drive)));
         if allowed != Allowed::default() {
             // Once this is recorded, it may start so by itself, whatever others do meanwhile.
             self.truth.agreed.push(serving.iter().copied().collect());
             self.truth.agreed.push(self.truth.current.clone());
         }
+        if allowed.winner.is_none() {
+            self.check_not_diverged(serving, found, drives)?;
+        }
         if current.len() == serving.len() {
             return Ok(());
         }
-        let agreed = self.truth.agreed.iter().any(|agreed| serving.iter().all(|drive| agreed.contains(drive)));
         if allowed == Allowed::default() && !agreed {
             return Err(format!(
                 "started by itself from drives {serving:?}, only {:?} have every acknowledged write",
@@ -361,12 +365,25 @@ impl World {
         let Some(serving) = self.truth.giving_up.take() else { return };
         self.say(|| "acknowledged writes are given up".into());
         self.model.anything(|_| true);
+        let apart = self.truth.current.iter().filter(|drive| !serving.contains(drive));
+        self.truth.parting = apart.flat_map(|&other| serving.iter().map(move |&drive| (drive, other))).collect();
         for drive in self.slots.clone() {
             if !serving.contains(&drive) {
                 self.truth.wild.insert(drive);
             }
         }
         self.truth.current = serving;
+    }
+
+    /// No drive is there that went its own way beside those that serve.
+    fn check_not_diverged(&self, serving: &[usize], found: &[Found], drives: &[usize]) -> Verdict {
+        for (leg, &drive) in found.iter().zip(drives) {
+            let itself = leg.superblock.in_sync().contains(leg.superblock.slot);
+            if itself && serving.iter().any(|other| self.truth.diverged.contains(&(*other, drive))) {
+                return Err(format!("started from drives {serving:?} beside drive {drive}, which went its own way"));
+            }
+        }
+        Ok(())
     }
 
     fn says_inconsistent(&self, drive: usize, found: &[Found], drives: &[usize]) -> bool {

@@ -201,6 +201,11 @@ impl World {
 
     /// Whatever drive lacks an acknowledged write is durably known to be out.
     pub fn check_acknowledged(&mut self, request: &Request) -> Verdict {
+        if request.op.is_write() {
+            for (one, other) in std::mem::take(&mut self.truth.parting) {
+                self.truth.diverged.extend([(one, other), (other, one)]);
+            }
+        }
         let lacking: Vec<usize> = self.truth.current.difference(&request.good).copied().collect();
         let required = self.required_drives();
         if !required.iter().any(|drive| request.good.contains(drive))
@@ -455,6 +460,10 @@ impl World {
         self.truth.inconsistent.remove(&drive);
         self.truth.wild.remove(&drive);
         self.truth.agreed.retain(|agreed| !agreed.contains(&drive));
+        // It is what the others are now.
+        self.truth.diverged.retain(|(one, two)| *one != drive && *two != drive);
+        let apart: Vec<_> = self.truth.diverged.iter().filter(|(one, _)| *one == other).map(|(_, two)| *two).collect();
+        self.truth.diverged.extend(apart.iter().flat_map(|&two| [(drive, two), (two, drive)]));
         // Whatever is under way was given to it by the copy.
         for request in self.engine().requests.iter_mut().flatten() {
             request.good.insert(drive);

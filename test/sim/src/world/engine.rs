@@ -4,7 +4,7 @@ use super::{Flight, Origin, Verdict, Work, World};
 use crate::disk::{Block, ZERO};
 use mirror_engine::{
     Action, Channel, ChannelLimits, ChannelStep, Device, Event, Fault, HostIo, HostIos, Io, Op, OpId, Outcome, Owner,
-    Pass, Shared, Slot,
+    Pass, Shared, Slot, WhyOut,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -71,6 +71,8 @@ pub struct Running {
     /// Slots that are out, and are to come back.
     pub out: BTreeSet<usize>,
     pub resetting: BTreeSet<usize>,
+    /// Slots that really failed something.
+    pub faulted: BTreeSet<usize>,
     pub suspended: bool,
     pub started: bool,
     pub offline: bool,
@@ -148,13 +150,22 @@ impl World {
                 self.give_up();
             }
             Event::Offline => self.engine().offline = true,
-            Event::LegFailed { .. } => self.cover_regions(crate::coverage::Happening::LegLost),
+            Event::LegFailed { slot, why } => {
+                let blamed = !matches!(why, WhyOut::Gone | WhyOut::Asked | WhyOut::Hung | WhyOut::Unreadable);
+                if blamed && !self.engine().faulted.remove(&slot.index()) {
+                    return Err(format!("slot {} is failed ({why:?}) and has done nothing wrong", slot.index()));
+                }
+                self.cover_regions(crate::coverage::Happening::LegLost);
+            }
             Event::ResyncStarted { .. } => self.cover_regions(crate::coverage::Happening::LegBack),
             Event::LegInSync { slot } => {
                 let drive = self.drive_of(slot.index());
                 self.engine().out.remove(&slot.index());
                 self.check_in_sync(slot.index())?;
                 self.truth.current.insert(drive);
+            }
+            Event::LastLegStays { slot, why: WhyOut::Hung } => {
+                self.engine().faulted.insert(slot.index());
             }
             Event::Suspended => self.engine().suspended = true,
             _ => {}
@@ -267,6 +278,7 @@ impl World {
                 !self.disks[drive].present || (self.faults && self.setup_allows_errors() && self.chooser.percent(1));
             if refused {
                 self.say(|| format!("a child of {io} is refused by slot {}", slot.index()));
+                self.engine().faulted.insert(slot.index());
                 let Running { channels, table, shared, .. } = self.engine();
                 let Some(open) = channels[channel].as_mut() else { return Ok(()) };
                 let step = open.child_refused(table, shared, io, slot, Fault::Failed);
@@ -349,6 +361,9 @@ impl World {
         let (result, data) = self.perform(&flight)?;
         self.say(|| format!("{:?} on drive {} ends: {result:?}", Brief(&flight.work), flight.drive));
         let Some(running) = self.running.as_mut() else { return Ok(()) };
+        if let (Err(Fault::Failed), Some(slot)) = (result, flight.slot) {
+            running.faulted.insert(slot);
+        }
         match flight.origin {
             Origin::Owner { op } => {
                 if let (Work::Read { buffer: Some(buffer), .. }, Some(data)) = (&flight.work, data) {

@@ -50,6 +50,7 @@ impl Running {
             lives: self.lives.clone(),
             out: self.out.clone(),
             resetting: self.resetting.clone(),
+            faulted: self.faulted.clone(),
             suspended: self.suspended,
             started: self.started,
             offline: self.offline,

@@ -21,6 +21,9 @@ pub struct Truth {
     pub agreed: Vec<BTreeSet<usize>>,
     /// The same, of a start that is not recorded yet.
     pub giving_up: Option<BTreeSet<usize>>,
+    /// Pairs of drives that each have acknowledged writes that the other lacks; and pairs that will be, with the next one.
+    pub diverged: BTreeSet<(usize, usize)>,
+    pub parting: BTreeSet<(usize, usize)>,
     /// What was recorded under each generation.
     pub generations: BTreeMap<u64, u64>,
     /// The highest generation of this run.
