@@ -250,6 +250,13 @@ impl Model {
         }
     }
 
+    /// Whether the next read of a block decides what it holds, after a crash too: no write has ended well since an error or a
+    /// crash, and none is under way.
+    pub fn is_undecided(&self, block: u64) -> bool {
+        let cell = &self.cells[block as usize];
+        cell.unsettled && !self.writing.iter().any(|writing| writing.range.contains(&block))
+    }
+
     /// What a read may return now, for a message.
     pub fn allows(&self, block: u64, value: u64) -> bool {
         let cell = &self.cells[block as usize];

@@ -17,6 +17,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                     self.passes |= 1 << pass.index();
                     return false;
                 }
+                self.answered(ios, pass);
             }
         }
         true
@@ -78,6 +79,21 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         self.outstanding(slot) == 0 || mutant!(ReadmitWithChild)
     }
 
+    /// A leg begins a new life: what failed on it in the former one is no fault of this one, and what it lacks of it comes
+    /// to it by a copy.
+    fn answered<T: HostIos<Id = Id>>(&mut self, ios: &mut T, pass: Pass) {
+        let Pass::Quiet(slot) = pass else { return };
+        let mut at = self.under_way.first();
+        while let Some(id) = at {
+            let io = ios.io_mut(id);
+            at = io.next;
+            if io.join.bad().contains(slot) {
+                io.sent = io.sent.without(slot);
+                io.blamed = io.blamed.without(slot);
+            }
+        }
+    }
+
     /// Gives the answers that are ready now.
     pub(super) fn answer_passes<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared) {
         for pass in owed(self.passes) {
@@ -85,6 +101,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                 && shared.send(Report::PassDone { channel: self.number, pass }).is_some()
             {
                 self.passes &= !(1 << pass.index());
+                self.answered(ios, pass);
             }
         }
     }

@@ -488,6 +488,9 @@ impl World {
                 let required = self.required_drives();
                 self.truth.current.retain(|drive| required.contains(drive));
             }
+            if before.get(region as usize) == Some(&RegionState::NoSync) && *state == RegionState::Dirty {
+                self.check_reconciled(region)?;
+            }
             let cleared = before.get(region as usize).is_some_and(|before| {
                 matches!(before, RegionState::Cleaning | RegionState::CleaningZeroed)
                     && matches!(state, RegionState::Clean | RegionState::Unwritten)
@@ -513,6 +516,24 @@ impl World {
                 }
             }
             self.check_cleared_for_absent(region)?;
+        }
+        Ok(())
+    }
+
+    /// A region may be read again: what a read decides now is durable on every leg.
+    fn check_reconciled(&self, region: u32) -> Verdict {
+        let geometry = self.setup.geometry();
+        let drives = self.required_drives();
+        for block in geometry.region_range(region).filter(|&block| self.model.is_undecided(block)) {
+            let at = geometry.data_offset_blocks + block;
+            if self.disks.iter().any(|disk| disk.is_bad(at)) {
+                continue;
+            }
+            let mut values = drives.iter().map(|&drive| self.disks[drive].durable(at));
+            let first = values.next();
+            if values.any(|value| Some(value) != first) || drives.iter().any(|&drive| self.disks[drive].is_volatile(at)) {
+                return Err(format!("region {region} is reconciled, block {block} is not alike and durable on drives {drives:?}"));
+            }
         }
         Ok(())
     }
