@@ -44,7 +44,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    pub const USUAL: Self = Self { states: 150_000, depth: 1_000, remains: 64, cuts: 64, recoveries: 3, walks: 1_000 };
+    pub const USUAL: Self = Self { states: 160_000, depth: 1_000, remains: 64, cuts: 64, recoveries: 3, walks: 1_000 };
     pub const LONG: Self =
         Self { states: 2_000_000, depth: 1_000, remains: 256, cuts: 256, recoveries: 16, walks: 20_000 };
 }
