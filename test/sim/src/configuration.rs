@@ -21,6 +21,8 @@ pub struct Configuration {
     pub ticks: u32,
     /// One write of the host may fail on the second leg.
     pub write_error: bool,
+    /// How often a leg that is out comes back.
+    pub admissions: u32,
 }
 
 impl Configuration {
@@ -44,26 +46,26 @@ impl Configuration {
 
     fn new(name: &'static str, ios: Vec<HostIo>) -> Self {
         let channels = ios.iter().map(|(channel, ..)| channel + 1).max().unwrap_or(1);
-        Self { name, channels, initial_sync: InitialSync::None, ios, ticks: 3, write_error: false }
+        Self { name, channels, initial_sync: InitialSync::None, ios, ticks: 3, write_error: false, admissions: 0 }
     }
 
     /// All that are explored.
     pub fn all() -> Vec<Self> {
-        use Op::{Flush, Unmap, Write};
+        use Op::{Flush, Read, Unmap, Write};
+        let plain = |name, ios| Self::new(name, ios);
+        let failing = |name, ios| Self { write_error: true, ..Self::new(name, ios) };
+        let returning = |name, ios| Self { admissions: 1, ..failing(name, ios) };
         vec![
-            Self::new("two regions, then a flush", vec![(0, Write, 1..3), (0, Flush, 0..1)]),
-            Self::new("the short region twice", vec![(0, Write, 4..5), (0, Write, 4..5)]),
-            Self::new("one region from two channels", vec![(0, Write, 0..1), (1, Write, 0..2)]),
-            Self::new("a region written and unmapped", vec![(0, Write, 0..1), (0, Unmap, 0..2)]),
-            Self {
-                initial_sync: InitialSync::Blank,
-                ..Self::new("the first write of a region", vec![(0, Write, 2..3)])
-            },
-            Self { write_error: true, ..Self::new("a write error", vec![(0, Write, 0..1)]) },
-            Self {
-                write_error: true,
-                ..Self::new("a write error, then a flush", vec![(0, Write, 0..1), (0, Flush, 0..1)])
-            },
+            plain("two regions, then a flush", vec![(0, Write, 1..3), (0, Flush, 0..1)]),
+            plain("the short region twice", vec![(0, Write, 4..5), (0, Write, 4..5)]),
+            plain("one region from two channels", vec![(0, Write, 0..1), (1, Write, 0..2)]),
+            plain("a region written and unmapped", vec![(0, Write, 0..1), (0, Unmap, 0..2), (0, Write, 0..1)]),
+            plain("a write and a read on two channels", vec![(0, Write, 0..2), (1, Read, 0..2)]),
+            Self { initial_sync: InitialSync::Blank, ..plain("the first write of a region", vec![(0, Write, 2..3)]) },
+            failing("a write error", vec![(0, Write, 0..1)]),
+            failing("a write error, then a flush", vec![(0, Write, 0..1), (0, Flush, 0..1)]),
+            returning("a leg comes back", vec![(0, Write, 0..1)]),
+            returning("a leg comes back while the host writes", vec![(0, Write, 0..1), (0, Write, 0..2)]),
         ]
     }
 }

@@ -37,11 +37,16 @@ pub struct Bound {
     pub remains: usize,
     /// What a power cut may leave of all drives at one state.
     pub cuts: usize,
+    /// Ways in which what a power cut left recovers; all but the first with a second power cut on the way.
+    pub recoveries: u64,
+    /// Random ways from the start, if there are more states than that.
+    pub walks: u64,
 }
 
 impl Bound {
-    pub const USUAL: Self = Self { states: 60_000, depth: 1_000, remains: 64, cuts: 64 };
-    pub const LONG: Self = Self { states: 2_000_000, depth: 1_000, remains: 256, cuts: 256 };
+    pub const USUAL: Self = Self { states: 160_000, depth: 1_000, remains: 64, cuts: 64, recoveries: 3, walks: 1_000 };
+    pub const LONG: Self =
+        Self { states: 2_000_000, depth: 1_000, remains: 256, cuts: 256, recoveries: 16, walks: 20_000 };
 }
 
 /// One thing that may happen next.
@@ -55,6 +60,8 @@ enum Event {
     Deliver(u32, u32),
     Tick,
     Submit,
+    /// The leg that is out comes back.
+    Admit,
 }
 
 /// A world on its way through a configuration.
@@ -63,14 +70,25 @@ struct State {
     submitted: usize,
     ticks: u32,
     failed: bool,
+    admitted: u32,
 }
+
+/// Enough for a start and most of what is copied after it.
+const RECOVERY_STEPS: u32 = 80;
 
 /// What went wrong, and where.
 struct Failure {
     path: Vec<Event>,
-    /// Which remainder of a power cut it was, or none.
-    cut: Option<usize>,
+    /// After a power cut.
+    cut: Option<Cut>,
     text: String,
+}
+
+/// A power cut: which of the possible remainders it left, and in which way they recovered.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    remainder: usize,
+    recovery: u64,
 }
 
 /// What was explored.
@@ -94,7 +112,7 @@ impl State {
             } else if !running.shared.reports.is_empty() || !running.sweeps.is_empty() || !running.wakes.is_empty() {
                 world.deliver_something()?;
             } else if running.started {
-                return Ok(Self { world, submitted: 0, ticks: 0, failed: false });
+                return Ok(Self { world, submitted: 0, ticks: 0, failed: false, admitted: 0 });
             } else {
                 pass_time(&mut world)?;
             }
@@ -125,6 +143,9 @@ impl State {
                 .extend(flights.iter().filter(fails).flat_map(|id| [Event::Fail(*id, false), Event::Fail(*id, true)]));
         }
         let running = self.world.engine();
+        if self.admitted < configuration.admissions && running.out.contains(&1) {
+            events.push(Event::Admit);
+        }
         let mut due = 0;
         if !running.shared.reports.is_empty() {
             events.push(Event::Deliver(0, 0));
@@ -153,6 +174,10 @@ impl State {
         ))
     }
 
+    fn fingerprint(&self) -> u64 {
+        self.world.fingerprint(&(self.submitted, self.ticks, self.failed, self.admitted))
+    }
+
     fn apply(&mut self, event: &Event, configuration: &Configuration) -> Verdict {
         self.world.counts.steps += 1;
         self.world.chooser = Chooser::script(Vec::new());
@@ -178,6 +203,11 @@ impl State {
                 self.submitted += 1;
                 self.world.submit(channel, op, range)
             }
+            Event::Admit => {
+                self.world.admit_something()?;
+                self.admitted += u32::from(!self.world.engine().out.contains(&1));
+                Ok(())
+            }
         }
     }
 }
@@ -190,6 +220,26 @@ fn pass_time(world: &mut World) -> Verdict {
 /// Brings a world to its end, in one order.
 fn finish(world: &mut World) -> Verdict {
     world.chooser = Chooser::seeded(1);
+    world.finish()
+}
+
+/// Brings what a power cut left to its end. All ways but the first have the power cut again before that.
+fn recover(world: &mut World, way: u64) -> Verdict {
+    if way == 0 {
+        return finish(world);
+    }
+    world.chooser = Chooser::seeded(way);
+    world.faults = false;
+    for _ in 0..world.chooser.below(RECOVERY_STEPS) {
+        world.counts.steps += 1;
+        match world.running.as_ref().map(|_| world.chooser.below(100)) {
+            None => world.boot()?,
+            Some(0..60) => world.complete_something()?,
+            Some(60..90) => world.deliver_something()?,
+            Some(_) => world.time_goes_on()?,
+        }
+    }
+    world.crash(true)?;
     world.finish()
 }
 
@@ -222,43 +272,82 @@ impl Explorer<'_> {
             }
             let mut next = state.fork();
             path.push(event);
-            if let Some(text) = caught(|| next.apply(&path[path.len() - 1], self.configuration)) {
-                return Err(fail(text, &path, None));
-            }
-            if !self.states.insert(next.world.fingerprint()) {
+            self.go_on(&mut next, &path)?;
+            if !self.states.insert(next.fingerprint()) {
                 path.pop();
                 continue;
             }
             let mut events = next.events(self.configuration);
-            self.cut_power(&next.world).map_err(|(cut, text)| fail(text, &path, Some(cut)))?;
-            if events.is_empty() {
-                let mut end = next.world.fork();
-                if let Some(text) = caught(|| finish(&mut end)) {
-                    return Err(fail(text, &path, None));
-                }
-            }
+            self.look_at(&next, events.is_empty(), &path)?;
             if self.states.len() >= self.bound.states || path.len() >= self.bound.depth {
                 self.whole = false;
                 events.clear();
             }
             stack.push((next, events));
         }
+        if self.states.len() >= self.bound.states {
+            // What was left out is at the beginning: the last choices were varied first.
+            (0..self.bound.walks).try_for_each(|walk| if is_wanted() { self.walk(walk) } else { Ok(()) })?;
+        }
         Ok(Explored { states: self.states.len(), crash_points: self.cuts.len(), whole: self.whole })
     }
 
+    /// Goes from the start to an end at random.
+    fn walk(&mut self, walk: u64) -> Result<(), Failure> {
+        let mut chooser = Chooser::seeded(walk);
+        let mut path = Vec::new();
+        let start = State::start(self.configuration, false);
+        let mut state = start.map_err(|text| Failure { path: Vec::new(), cut: None, text })?;
+        loop {
+            let mut events = state.events(self.configuration);
+            if self.states.insert(state.fingerprint()) {
+                self.look_at(&state, events.is_empty(), &path)?;
+            }
+            if events.is_empty() || path.len() >= self.bound.depth {
+                return Ok(());
+            }
+            path.push(events.swap_remove(chooser.below(events.len() as u32) as usize));
+            self.go_on(&mut state, &path)?;
+        }
+    }
+
+    /// The last event of a path happens.
+    fn go_on(&self, state: &mut State, path: &[Event]) -> Result<(), Failure> {
+        let Some(event) = path.last() else { return Ok(()) };
+        match caught(|| state.apply(event, self.configuration)) {
+            Some(text) => Err(Failure { path: path.to_vec(), cut: None, text }),
+            None => Ok(()),
+        }
+    }
+
+    /// A state that was not seen before.
+    fn look_at(&mut self, state: &State, is_end: bool, path: &[Event]) -> Result<(), Failure> {
+        let path = || path.to_vec();
+        self.cut_power(&state.world).map_err(|(cut, text)| Failure { path: path(), cut: Some(cut), text })?;
+        if !is_end {
+            return Ok(());
+        }
+        let mut end = state.world.fork();
+        caught(|| finish(&mut end)).map_or(Ok(()), |text| Err(Failure { path: path(), cut: None, text }))
+    }
+
     /// Cuts the power, and recovers from whatever was not seen before.
-    fn cut_power(&mut self, world: &World) -> Result<(), (usize, String)> {
+    fn cut_power(&mut self, world: &World) -> Result<(), (Cut, String)> {
         if !self.drives.insert(world.drives_fingerprint()) {
             return Ok(());
         }
         let (remainders, all) = remainders(world, self.bound);
         self.whole &= all;
-        for (at, remains) in remainders.into_iter().enumerate() {
-            let mut cut = world.cut(remains).map_err(|text| (at, text))?;
-            if self.cuts.insert(cut.cut_fingerprint())
-                && let Some(text) = caught(|| finish(&mut cut))
-            {
-                return Err((at, text));
+        for (remainder, remains) in remainders.into_iter().enumerate() {
+            let cut = world.cut(remains).map_err(|text| (Cut { remainder, recovery: 0 }, text))?;
+            if !self.cuts.insert(cut.cut_fingerprint()) {
+                continue;
+            }
+            for recovery in 0..self.bound.recoveries {
+                let mut cut = cut.fork();
+                if let Some(text) = caught(|| recover(&mut cut, recovery)) {
+                    return Err((Cut { remainder, recovery }, text));
+                }
             }
         }
         Ok(())
@@ -290,15 +379,17 @@ fn remainders(world: &World, bound: Bound) -> (Vec<Vec<Disk>>, bool) {
 /// Prints how a failure comes about.
 fn show(configuration: &Configuration, bound: Bound, failure: &Failure) {
     let Ok(mut state) = State::start(configuration, true) else { return };
+    // How it starts is the same each time.
+    state.world.trace = Some(Vec::new());
     let again = caught(|| {
         failure.path.iter().try_for_each(|event| state.apply(event, configuration))?;
         let Some(cut) = failure.cut else { return finish(&mut state.world) };
-        let remains = remainders(&state.world, bound).0.swap_remove(cut);
+        let remains = remainders(&state.world, bound).0.swap_remove(cut.remainder);
         let mut world = state.world.cut(remains)?;
         world.trace = state.world.trace.take();
         world.say(|| "power cut".into());
         std::mem::swap(&mut state.world, &mut world);
-        finish(&mut state.world)
+        recover(&mut state.world, cut.recovery)
     });
     for line in state.world.trace.iter().flatten() {
         println!("{line}");
@@ -320,8 +411,10 @@ pub fn exhaustive(bound: Bound, mutant: Mutant) -> bool {
         .run(text, |thread| {
             let mut results = Vec::new();
             loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(configuration) = configurations.get(at) else { return results };
+                // The last ones take longest.
+                let from_end = next.fetch_add(1, Ordering::Relaxed) + 1;
+                let Some(at) = configurations.len().checked_sub(from_end) else { return results };
+                let configuration = &configurations[at];
                 let mut explorer = Explorer {
                     configuration,
                     bound,
@@ -374,12 +467,13 @@ fn report(configurations: &[Configuration], bound: Bound, results: Vec<(usize, R
         }
     }
     println!(
-        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {} of {} states and {} \
-         power cuts each, {whole} configurations explored as a whole",
+        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations as a \
+         whole, of the others {} states of one and {} random ways; {} remainders of a power cut, {} recoveries of each",
         configurations.len(),
         bound.states,
-        bound.depth,
-        bound.cuts
+        bound.walks,
+        bound.cuts,
+        bound.recoveries
     );
     true
 }

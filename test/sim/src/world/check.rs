@@ -480,9 +480,9 @@ impl World {
         running.states.clone_from(&now);
         for (region, state) in now.iter().enumerate() {
             let region = region as u32;
-            let opened = before.get(region as usize).is_some_and(|before| {
-                matches!(before, RegionState::Unwritten | RegionState::RefusedUnwritten)
-            });
+            let opened = before
+                .get(region as usize)
+                .is_some_and(|before| matches!(before, RegionState::Unwritten | RegionState::RefusedUnwritten));
             if opened && *state == RegionState::Dirty {
                 // A leg that was out was not zeroed: it does not read as the others do.
                 let required = self.required_drives();

@@ -109,9 +109,10 @@ impl World {
         }
     }
 
-    /// Tells states apart. What is in flight counts, whatever its numbers.
-    pub fn fingerprint(&self) -> u64 {
+    /// Tells states apart, and what else is known of them. What is in flight counts, whatever its numbers.
+    pub fn fingerprint(&self, more: &impl Hash) -> u64 {
         let mut hasher = fast_hasher();
+        more.hash(&mut hasher);
         (self.now_ms, &self.disks, &self.model, self.next_value).hash(&mut hasher);
         self.hash_truth(&mut hasher);
         if let Some(running) = &self.running {
