@@ -212,11 +212,14 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                     io.join.not_sent(slot);
                     return None;
                 }
+                return Some(io.join.leg_bad(slot, Fault::Failed));
             }
             io.blamed = io.blamed.with(slot);
             return Some(io.join.leg_bad(slot, Fault::Failed));
         }
         match fault {
+            // A leg that is out has been judged already.
+            Fault::Failed if !shared.legs.load().writable().contains(slot) => {}
             Fault::Failed => io.blamed = io.blamed.with(slot),
             Fault::Rejected | Fault::Deserved | Fault::Aborted => io.unblamed = true,
         }
