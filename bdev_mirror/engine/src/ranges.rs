@@ -187,6 +187,22 @@ impl RangeTable {
         self.shards.iter().all(|shard| shard.word.load(Ordering::Acquire) == 0)
     }
 
+    /// The same claims and flags, apart from these: for the simulator, while no call is under way.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let fork = Self::new(self.shards.len(), self.entries_per_shard);
+        for (new, shard) in fork.shards.iter().zip(&self.shards) {
+            new.word.store(shard.word.load(Ordering::Acquire), Ordering::Relaxed);
+            new.waiters.store(shard.waiters.load(Ordering::Acquire), Ordering::Relaxed);
+        }
+        for (new, entry) in fork.entries.iter().zip(&self.entries) {
+            new.key.store(entry.key.load(Ordering::Acquire), Ordering::Relaxed);
+            new.start.store(entry.start.load(Ordering::Acquire), Ordering::Relaxed);
+            new.end.store(entry.end.load(Ordering::Acquire), Ordering::Relaxed);
+        }
+        fork
+    }
+
     /// Adds claims and flags to a fingerprint; which entry of its shard a claim has makes no difference. Allocates: for
     /// the simulator, not for the data path.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {

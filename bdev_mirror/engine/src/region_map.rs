@@ -286,6 +286,12 @@ impl RegionMap {
         self.iter_states().filter(|&(_, other)| other == state).count() as u32
     }
 
+    /// The same words, apart from these: for the simulator.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self((0..self.len()).map(|region| AtomicU16::new(self.load(region).0)).collect())
+    }
+
     /// Adds all words to a fingerprint.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {
         (0..self.len()).for_each(|region| self.load(region).hash(hasher));

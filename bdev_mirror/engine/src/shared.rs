@@ -108,11 +108,53 @@ impl Shared {
         handled.store(handled.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// Adds all of it to a fingerprint, except the queue, which the caller knows.
+    /// All of it as it is now, apart from this: for the simulator, which goes on from one state in several ways, while no
+    /// call is under way.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let reports = ArrayQueue::new(self.reports.capacity());
+        for report in self.queued() {
+            // It has the same capacity.
+            let _ = reports.push(report);
+        }
+        let counts = self.counts.iter().map(|count| Reports {
+            sent: AtomicU64::new(count.sent.load(Ordering::Relaxed)),
+            handled: AtomicU64::new(count.handled.load(Ordering::Relaxed)),
+        });
+        Self {
+            legs: PublishedLegSet::new(self.legs.load()),
+            regions: self.regions.fork(),
+            ranges: self.ranges.fork(),
+            windows: self.windows.fork(),
+            reports,
+            lease_until_ms: AtomicU64::new(self.lease_until_ms.load(Ordering::Relaxed)),
+            flushed_legs: AtomicU16::new(self.flushed_legs.load(Ordering::Relaxed)),
+            counts: counts.collect(),
+            region_shift: self.region_shift,
+            blocks: self.blocks,
+        }
+    }
+
+    /// The reports in the queue, which are taken out and put in again.
+    fn queued(&self) -> Vec<Report> {
+        let queued: Vec<_> = std::iter::from_fn(|| self.reports.pop()).collect();
+        for report in &queued {
+            // They were in it.
+            let _ = self.reports.push(*report);
+        }
+        queued
+    }
+
+    /// Adds all of it to a fingerprint, while no call is under way.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {
         self.legs.load().hash(hasher);
         self.regions.hash_into(hasher);
         self.ranges.hash_into(hasher);
+        self.windows.hash_into(hasher);
+        self.queued().hash(hasher);
+        for count in &self.counts {
+            (count.sent.load(Ordering::Relaxed), count.handled.load(Ordering::Relaxed)).hash(hasher);
+        }
         self.lease_until_ms.load(Ordering::Relaxed).hash(hasher);
     }
 }

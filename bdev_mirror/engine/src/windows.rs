@@ -99,6 +99,18 @@ impl Windows {
         self.in_force.load(Ordering::Acquire) == 0
     }
 
+    /// The same windows, apart from these: for the simulator.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let fork = Self::new();
+        for index in 0..MAX_WINDOWS {
+            if let Some(range) = self.get(index) {
+                fork.set(index, range);
+            }
+        }
+        fork
+    }
+
     /// Adds the windows in force to a fingerprint.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {
         (0..MAX_WINDOWS).for_each(|index| self.get(index).hash(hasher));

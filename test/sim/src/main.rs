@@ -1,8 +1,10 @@
 //! Simulates disks, channels and time around the engine that ships.
 
 mod chooser;
+mod configuration;
 mod coverage;
 mod disk;
+mod exhaustive;
 mod floors;
 mod history;
 mod model;
@@ -13,6 +15,7 @@ mod watch;
 mod world;
 
 use clap::{Parser, Subcommand};
+use exhaustive::Bound;
 use mirror_engine::mutant::Mutant;
 
 #[derive(Parser)]
@@ -45,6 +48,21 @@ enum Command {
         #[arg(long)]
         survey: bool,
     },
+    /// Every order of events in small mirrors.
+    Exhaustive {
+        /// Most states of each mirror.
+        #[arg(long)]
+        states: Option<usize>,
+        /// Most events in a row.
+        #[arg(long)]
+        depth: Option<usize>,
+        /// Go much further than usual.
+        #[arg(long)]
+        long: bool,
+        /// A mistake to plant, by name.
+        #[arg(long, value_parser = mutant)]
+        mutant: Option<Mutant>,
+    },
     /// Plants one mistake after the other in the engine; histories have to find each.
     Mutants {
         /// Histories for each.
@@ -66,6 +84,11 @@ fn main() {
         Command::Run { seeds, seed, mutant, quiet, trace, survey } => {
             let mutant = mutant.unwrap_or(Mutant::None);
             run::run(run::Plan { first: seed, seeds, mutant, quiet, trace, survey })
+        }
+        Command::Exhaustive { states, depth, long, mutant } => {
+            let bound = if long { Bound::LONG } else { Bound::USUAL };
+            let bound = Bound { states: states.unwrap_or(bound.states), depth: depth.unwrap_or(bound.depth), ..bound };
+            exhaustive::exhaustive(bound, mutant.unwrap_or(Mutant::None))
         }
         Command::Mutants { seeds, only } => mutants::mutants(seeds, only),
     };

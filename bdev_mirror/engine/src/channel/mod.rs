@@ -131,7 +131,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         if set.is_leased() && io.op.is_write() && !is_leased_at(shared, now_ms) {
             return None;
         }
-        let slot = io.join.send_next_of(LegMask::first(MAX_LEGS).minus(self.resetting))?;
+        // A leg that is out by now is sent nothing; a wake-up gives up what it was to be sent.
+        let slot = io.join.send_next_of(set.writable().minus(self.resetting))?;
         // The leg's time begins now: waiting for memory is not its doing.
         io.started_ms = now_ms;
         self.outstanding[slot.index()] += 1;

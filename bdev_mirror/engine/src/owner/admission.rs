@@ -55,7 +55,7 @@ impl Owner {
         // A leg that went its own way may have counted further. What is written to it must be its newest, and no generation
         // is given twice.
         self.sequence = self.sequence.max(admission.sequence);
-        self.generation = self.generation.max(admission.generation);
+        self.generation_seen = self.generation_seen.max(admission.generation);
         let leg = &mut self.legs[slot.index()];
         leg.out_of_sync_durable.get_or_insert_with(|| Bits::new(regions, false));
         if !known {
@@ -160,6 +160,9 @@ impl Owner {
     /// Writes all maps to a leg that is to be in sync. The flush at the end covers its data too. From here on the leg takes
     /// part in every commit, so that its maps stay what they are now.
     pub(super) fn start_maps(&mut self) -> bool {
+        if self.stuck {
+            return false;
+        }
         let Some(slot) = self.legs_that(|leg| leg.stage == (Stage::Mapping { written: false })).lowest() else {
             return false;
         };

@@ -220,7 +220,8 @@ impl Owner {
         }
         // As for a suspect region, the choice of the leg that is right is durable before another one is written: should the
         // power fail within the rewrite, nobody may take the rewritten block for the better one.
-        if self.source.is_none() {
+        let unused = self.suspects.is_empty() && self.copier.is_idle();
+        if self.source.is_none() || (self.source == Some(slot) && unused) {
             self.choose_source(LegMask::only(slot));
         }
         if self.source.is_none_or(|source| source == slot) || !self.can_reconcile() {
@@ -548,6 +549,15 @@ impl Owner {
             copied.targets = copied.targets.without(slot);
         }
         self.repairs.retain(|repair| repair.slot != slot);
+    }
+
+    /// A region is suspect from now on: what a resync copies of it counts no more.
+    pub(super) fn drop_resync_of(&mut self, region: u32) {
+        for job in self.copier.jobs.iter_mut().flatten() {
+            if job.region == region && job.kind == JobKind::Resync {
+                job.stage = Stage::Draining;
+            }
+        }
     }
 
     fn end_job(&mut self, window: usize, copied: bool) {

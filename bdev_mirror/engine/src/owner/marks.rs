@@ -221,6 +221,9 @@ impl Owner {
         let region = marked.region;
         let unit = self.config.geometry.unit_of(region).0;
         self.intent.clear(region);
+        // Its dirty bit stays on the legs until its written bit is known to be gone: a region found written and not dirty
+        // would be taken to be alike on all legs.
+        self.unmarked.insert(region);
         self.unsure.insert((MapOrder::of(MapKind::Intent), unit));
         let back = if marked.filled.is_some() {
             self.written.clear(region);
@@ -291,6 +294,7 @@ impl Owner {
             self.suspect_epoch += 1;
             self.suspects.insert(region, self.suspect_epoch);
             self.shared.regions.set(region, RegionState::NoSync, word.writer());
+            self.drop_resync_of(region);
         }
         if self.source.is_none() {
             self.choose_source(LegMask::NONE);

@@ -8,6 +8,7 @@ mod action;
 mod admission;
 mod clearing;
 mod copy;
+mod fingerprint;
 mod legs;
 mod marks;
 mod ops;
@@ -74,8 +75,12 @@ pub struct Owner {
     written: Bits,
     /// Units of which the legs may hold something else than memory does.
     unsure: BTreeSet<UnitName>,
+    /// Regions that are not dirty, whose dirty bit stays on the legs until the next rewrite has ended.
+    unmarked: BTreeSet<u32>,
 
     generation: u64,
+    /// The highest one that a leg of another history brought with it.
+    generation_seen: u64,
     sequence: u64,
     heartbeat: u64,
     /// Records are numbered: the highest asked for, the last one begun, the last one that is durable on all legs that count.

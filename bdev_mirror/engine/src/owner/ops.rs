@@ -27,6 +27,16 @@ pub(super) struct Op {
     started_ms: u64,
 }
 
+impl Op {
+    pub(super) fn purpose(&self) -> Option<Purpose> {
+        self.purpose
+    }
+
+    pub(super) fn is_flush(&self) -> bool {
+        self.io == Io::Flush
+    }
+}
+
 impl Owner {
     pub(super) fn start_op(&mut self, device: Device, io: Io, purpose: Purpose) {
         self.next_op += 1;

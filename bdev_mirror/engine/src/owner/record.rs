@@ -11,6 +11,8 @@ use crate::format::{LegRecord, LegState};
 use crate::mutant::mutant;
 use std::sync::Arc;
 
+/// How far beyond a generation of another history the next one is.
+const FOREIGN_STRIDE: u64 = 1 << 24;
 /// How long to wait after a record that no leg took.
 const RETRY_MS: u64 = 1000;
 
@@ -36,7 +38,12 @@ impl Owner {
         }
         if !heartbeat {
             self.record_issued += 1;
-            self.generation += 1;
+            self.generation = if self.generation_seen > self.generation {
+                // That history may have gone on elsewhere: beyond all that it will count to.
+                self.generation_seen + FOREIGN_STRIDE
+            } else {
+                self.generation + 1
+            };
             self.source_recorded = self.source;
         }
         self.sequence += 1;

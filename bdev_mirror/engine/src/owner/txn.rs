@@ -94,6 +94,11 @@ impl Txn {
         })
     }
 
+    /// Whether this is that transaction, and a flush of it is followed by more writes.
+    pub(super) fn goes_on_after_flush(&self, id: u64) -> bool {
+        self.id == id && self.parts.iter().any(|part| !part.then.is_empty())
+    }
+
     fn is_over(&self) -> bool {
         self.parts.iter().all(|part| matches!(part.stage, Stage::Done | Stage::Failed))
     }
@@ -167,12 +172,7 @@ impl Owner {
             TxnKind::Mark { regions } => self.mark_done(regions, &txn),
             TxnKind::OutOfSync { units, clearing } => self.out_of_sync_done(units, *clearing, &txn),
             TxnKind::Clear { regions } => self.clear_done(regions, &txn),
-            TxnKind::Rewrite { units } => {
-                if self.fail_devices(&txn).is_err() {
-                    self.unsure.extend(units);
-                    self.get_stuck();
-                }
-            }
+            TxnKind::Rewrite { units } => self.rewrite_done(units, &txn),
             TxnKind::Maps { slot } => self.maps_done(*slot, &txn),
         }
         true
@@ -244,6 +244,17 @@ impl Owner {
         true
     }
 
+    fn rewrite_done(&mut self, units: &BTreeSet<UnitName>, txn: &Txn) {
+        if self.fail_devices(txn).is_err() {
+            self.unsure.extend(units);
+            return self.get_stuck();
+        }
+        // Now that no leg calls them written any more, they need not be called dirty.
+        for region in std::mem::take(&mut self.unmarked) {
+            self.unsure.insert((MapOrder(0), self.config.geometry.unit_of(region).0));
+        }
+    }
+
     /// These units for these devices, in two goes: those of the written map last.
     ///
     /// A region that a crash leaves as written and not dirty is taken to be alike on all legs, those that are out included.
@@ -283,6 +294,12 @@ impl Owner {
             MapKind::OutOfSync(slot) => self.legs[slot.index()].out_of_sync.as_ref().unwrap_or(&empty),
         };
         let mut words = map.words_of(index * unit_bits, unit_bits).to_vec();
+        for &region in self.unmarked.iter().filter(|_| kind == MapKind::Intent) {
+            let (unit, bit) = geometry.unit_of(region);
+            if unit == index {
+                words[bit as usize / 64] |= 1 << (bit % 64);
+            }
+        }
         for region in without.into_iter().flat_map(|cleared| cleared.of(kind)) {
             let (unit, bit) = geometry.unit_of(*region);
             if unit == index {

@@ -357,8 +357,7 @@ impl World {
     fn check_generation_once(&mut self, superblock: &Superblock) -> Verdict {
         let mut hasher = DefaultHasher::new();
         let legs: Vec<_> = superblock.legs.iter().map(|leg| (leg.uuid, leg.state)).collect();
-        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner)
-            .hash(&mut hasher);
+        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner).hash(&mut hasher);
         let content = hasher.finish();
         let generation = superblock.generation;
         match self.truth.generations.insert(generation, content) {
@@ -472,6 +471,14 @@ impl World {
         running.states.clone_from(&now);
         for (region, state) in now.iter().enumerate() {
             let region = region as u32;
+            let opened = before.get(region as usize).is_some_and(|before| {
+                matches!(before, RegionState::Unwritten | RegionState::RefusedUnwritten)
+            });
+            if opened && *state == RegionState::Dirty {
+                // A leg that was out was not zeroed: it does not read as the others do.
+                let required = self.required_drives();
+                self.truth.current.retain(|drive| required.contains(drive));
+            }
             let cleared = before.get(region as usize).is_some_and(|before| {
                 matches!(before, RegionState::Cleaning | RegionState::CleaningZeroed)
                     && matches!(state, RegionState::Clean | RegionState::Unwritten)

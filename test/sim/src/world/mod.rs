@@ -5,6 +5,7 @@ mod check;
 mod engine;
 mod fault;
 mod finish;
+mod fork;
 mod host;
 mod setup;
 mod truth;

@@ -1,0 +1,69 @@
+//! Small mirrors and what their hosts do, to be explored in every order of events.
+
+use crate::world::Setup;
+use mirror_engine::Op;
+use mirror_engine::format::LogType;
+use mirror_engine::options::InitialSync;
+use std::ops::Range;
+
+/// A host I/O: on a channel, of some blocks.
+pub type HostIo = (usize, Op, Range<u64>);
+
+/// A mirror of two legs with three regions of two blocks, the last one short by one, and what its host does, in this
+/// order.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    pub name: &'static str,
+    pub channels: usize,
+    pub initial_sync: InitialSync,
+    pub ios: Vec<HostIo>,
+    /// How often 100 ms pass.
+    pub ticks: u32,
+    /// One write of the host may fail on the second leg.
+    pub write_error: bool,
+}
+
+impl Configuration {
+    pub fn setup(&self) -> Setup {
+        Setup {
+            legs: 2,
+            channels: self.channels,
+            regions: 3,
+            region_blocks: 2,
+            short_by: 1,
+            log: LogType::Internal,
+            initial_sync: self.initial_sync,
+            write_through: false,
+            leased: false,
+            recoverable: true,
+            host_ios_max: self.ios.len(),
+            reports_max: 64,
+            steps_max: 0,
+        }
+    }
+
+    fn new(name: &'static str, ios: Vec<HostIo>) -> Self {
+        let channels = ios.iter().map(|(channel, ..)| channel + 1).max().unwrap_or(1);
+        Self { name, channels, initial_sync: InitialSync::None, ios, ticks: 3, write_error: false }
+    }
+
+    /// All that are explored.
+    pub fn all() -> Vec<Self> {
+        use Op::{Flush, Unmap, Write};
+        vec![
+            Self::new("two regions, then a flush", vec![(0, Write, 1..3), (0, Flush, 0..1)]),
+            Self::new("the short region twice", vec![(0, Write, 4..5), (0, Write, 4..5)]),
+            Self::new("one region from two channels", vec![(0, Write, 0..1), (1, Write, 0..2)]),
+            Self::new("a region written and unmapped", vec![(0, Write, 0..1), (0, Unmap, 0..2)]),
+            Self {
+                initial_sync: InitialSync::Blank,
+                ..Self::new("the first write of a region", vec![(0, Write, 2..3)])
+            },
+            Self { write_error: true, ..Self::new("a write error", vec![(0, Write, 0..1)]) },
+            Self {
+                write_error: true,
+                ..Self::new("a write error, then a flush", vec![(0, Write, 0..1), (0, Flush, 0..1)])
+            },
+        ]
+    }
+}
