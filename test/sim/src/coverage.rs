@@ -28,7 +28,7 @@ pub enum Wrong {
     Hangs,
 }
 
-pub const STATES: [RegionState; 12] = [
+pub const STATES: [RegionState; 13] = [
     RegionState::Unwritten,
     RegionState::Clean,
     RegionState::Marking,
@@ -41,6 +41,7 @@ pub const STATES: [RegionState; 12] = [
     RegionState::NoSync,
     RegionState::Refused,
     RegionState::RefusedUnwritten,
+    RegionState::Unread,
 ];
 pub const HAPPENINGS: [Happening; 10] = [
     Happening::Write,
@@ -59,12 +60,12 @@ pub const WRONGS: [Wrong; 4] = [Wrong::Nothing, Wrong::LegOut, Wrong::Errors, Wr
 /// Hits of every cell.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    hits: [[[u64; 4]; 10]; 12],
+    hits: [[[u64; 4]; 10]; 13],
 }
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self { hits: [[[0; 4]; 10]; 12] }
+        Self { hits: [[[0; 4]; 10]; 13] }
     }
 }
 

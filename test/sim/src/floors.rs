@@ -139,6 +139,16 @@ RefusedUnwritten LegLost        0      0      3      0
 RefusedUnwritten LegBack        0      0      0      0
 RefusedUnwritten Abort          0      0      0      0
 RefusedUnwritten Crash          0      0      5      0
+Unread           Write           0      0      0      0
+Unread           Unmap           0      0      0      0
+Unread           Read            0      0      0      0
+Unread           MarkAhead       0      0      0      0
+Unread           Clear           -      -      -      -
+Unread           Resync          0      0      0      0
+Unread           LegLost         0      0      0      0
+Unread           LegBack         0      0      0      0
+Unread           Abort           0      0      0      0
+Unread           Crash           0      0      0      0
 ";
 
 /// Floors by state and happening.
