@@ -202,7 +202,8 @@ impl World {
     /// Whatever drive lacks an acknowledged write is durably known to be out.
     pub fn check_acknowledged(&mut self, request: &Request) -> Verdict {
         if request.op.is_write() {
-            for (one, other) in std::mem::take(&mut self.truth.parting) {
+            let parting = std::mem::take(&mut self.truth.parting);
+            for (one, other) in parting.into_iter().filter(|(one, _)| request.good.contains(one)) {
                 self.truth.diverged.extend([(one, other), (other, one)]);
             }
         }
