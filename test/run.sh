@@ -55,7 +55,12 @@ stage build-debug test/build.sh debug
 stage build-asan test/build.sh asan
 stage lint test/lint.sh
 stage unit cargo_test -p mirror_engine -p mirror_rpc -p mirror_bench
+stage sim-unit cargo_test -p mirror_sim
+stage sim test/sim.sh run
+stage sim-exhaustive test/sim.sh exhaustive
+stage sim-mutants test/sim.sh mutants
 stage loom test/loom.sh
+stage fuzz test/fuzz.sh "${MIRROR_FUZZ_SECONDS:-60}"
 # The module's own tests need SPDK to link against.
 module_test() {
   bash -c 'source test/env.sh

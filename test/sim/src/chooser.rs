@@ -45,9 +45,9 @@ impl Chooser {
     }
 
     /// The next choices, in place of those that are left.
-    pub fn feed(&mut self, next: &[u32]) {
+    pub fn feed(&mut self, next: Vec<u32>) {
         if let Self::Replayed { choices, .. } = self {
-            *choices = next.to_vec().into_iter();
+            *choices = next.into_iter();
         }
     }
 

@@ -58,15 +58,9 @@ pub const HAPPENINGS: [Happening; 10] = [
 pub const WRONGS: [Wrong; 4] = [Wrong::Nothing, Wrong::LegOut, Wrong::Errors, Wrong::Hangs];
 
 /// Hits of every cell.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Coverage {
     hits: [[[u64; 4]; 10]; 13],
-}
-
-impl Default for Coverage {
-    fn default() -> Self {
-        Self { hits: [[[0; 4]; 10]; 13] }
-    }
 }
 
 impl Coverage {

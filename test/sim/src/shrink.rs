@@ -194,15 +194,15 @@ impl Shrinker {
 }
 
 fn follow(world: &mut World, script: &Script) -> Verdict {
-    world.chooser.feed(&script.create);
+    world.chooser.feed(script.create.clone());
     world.create()?;
     for step in &script.steps {
-        world.chooser.feed(step);
+        world.chooser.feed(step.clone());
         world.step()?;
     }
     match &script.finish {
         Some(finish) => {
-            world.chooser.feed(finish);
+            world.chooser.feed(finish.clone());
             world.finish()
         }
         None => Ok(()),
