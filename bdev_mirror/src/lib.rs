@@ -6,6 +6,10 @@
 //! This crate is pointers, threads, buffers and errno; what to do is decided in `mirror_engine`, what a call may say in
 //! `mirror_rpc`. `docs/architecture.md` is the map.
 
+// A product with planted mistakes does not build. (Debug builds of the whole workspace may have them.)
+#[cfg(not(debug_assertions))]
+const _: () = assert!(!mirror_engine::mutant::AVAILABLE, "build the module without the engine's feature `mutants`");
+
 mod app_thread;
 mod channel;
 mod channel_leg;

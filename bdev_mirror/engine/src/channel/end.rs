@@ -140,7 +140,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let io = ios.io(id);
         debug_assert!(io.place == Place::UnderWay && io.join.pending().is_empty());
         if io.op.is_write() {
-            if io.op.is_zeroing() && outcome == Outcome::GOOD && !(io.overtaken && !mutant!(ZeroedThoughOvertaken)) {
+            if io.op.is_zeroing() && outcome == Outcome::GOOD && (!io.overtaken || mutant!(ZeroedThoughOvertaken)) {
                 self.note_zeroed(io, shared);
             }
             let range = io.range();

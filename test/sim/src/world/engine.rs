@@ -414,7 +414,7 @@ impl World {
     }
 
     /// What the drive makes of an I/O.
-    fn perform(&mut self, flight: &Flight) -> Verdict<(Result<(), Fault>, Option<Vec<Block>>)> {
+    fn perform(&mut self, flight: &Flight) -> Verdict<Ended> {
         let fails = !self.disks[flight.drive].present || self.take_fault(flight);
         let aborted = flight.aborted;
         let drive = flight.drive;
@@ -569,6 +569,9 @@ impl std::fmt::Debug for Brief<'_> {
         }
     }
 }
+
+/// How an I/O on a drive ended, and what a read brought.
+type Ended = (Result<(), Fault>, Option<Vec<Block>>);
 
 /// Whether a host I/O ended well.
 pub fn is_good(outcome: Outcome) -> bool {
