@@ -258,14 +258,17 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
         plan.generation = if mutant!(NumberUsedTwice) {
             head + 1
         } else {
-            start_generation(head, newest_generation(found), plan.fork, tag)
+            let seen = newest_generation(found, found[plan.head].superblock.mirror);
+            start_generation(head, seen, plan.fork, tag)
         };
     }
     verdict
 }
 
-fn newest_generation(found: &[Found]) -> u64 {
-    found.iter().map(|leg| leg.superblock.generation).max().unwrap_or(0)
+/// The highest generation that any leg of this mirror knows, whether it takes part or not.
+fn newest_generation(found: &[Found], mirror: Uuid) -> u64 {
+    let legs = found.iter().filter(|leg| leg.superblock.mirror == mirror);
+    legs.map(|leg| leg.superblock.generation).max().unwrap_or(0)
 }
 
 /// What is wrong with a leg whatever else is there.
@@ -332,14 +335,23 @@ fn is_in_sync_itself(superblock: &Superblock) -> bool {
 fn fits(leg: &Superblock, head: &Superblock) -> bool {
     leg.generation <= head.legs[leg.slot.index()].last_in_sync
         || leg.generation == head.generation
-        || leg.in_sync().contains(head.slot)
+        || has_in_sync(leg, head, head.slot)
         || (!is_in_sync_itself(leg) && is_known_record(leg, head))
+}
+
+/// Whether a leg lists the very leg in sync that `head` has in that slot: not another one that was there once, nor one whose
+/// contents were replaced since, which gets a new uuid.
+fn has_in_sync(leg: &Superblock, head: &Superblock, slot: Slot) -> bool {
+    leg.in_sync().contains(slot) && leg.legs[slot.index()].uuid == head.legs[slot.index()].uuid
 }
 
 /// Whether a leg that was not in sync holds a record of the same history: every leg that it lists as in sync is known to have
 /// been so at that generation or later.
 fn is_known_record(leg: &Superblock, head: &Superblock) -> bool {
-    leg.in_sync().iter().all(|slot| head.legs[slot.index()].last_in_sync >= leg.generation)
+    leg.in_sync().iter().all(|slot| {
+        let (theirs, ours) = (&leg.legs[slot.index()], &head.legs[slot.index()]);
+        theirs.uuid == ours.uuid && ours.last_in_sync >= leg.generation
+    })
 }
 
 fn start_from(
@@ -367,7 +379,7 @@ fn start_from(
         return Verdict::Start(plan(found, left, apart, head, serving, true, rejected));
     }
     if !allowed.force {
-        return Verdict::Wait { missing };
+        return if left.is_empty() { Verdict::Wait { missing } } else { Verdict::Refuse(Refusal::OnlyStale) };
     }
     start_by_force(found, left, allowed, rejected)
 }
@@ -477,7 +489,7 @@ pub fn judge_return(head: &Superblock, leg: &Found) -> Result<bool, NoReturn> {
     let serving = head.in_sync();
     let superblock = &leg.superblock;
     let known = superblock.generation <= head.legs[superblock.slot.index()].last_in_sync
-        || superblock.in_sync().meets(serving.without(superblock.slot))
+        || serving.without(superblock.slot).iter().any(|slot| has_in_sync(superblock, head, slot))
         || is_known_record(superblock, head);
     match (known, is_in_sync_itself(superblock)) {
         (true, _) => Ok(false),

@@ -77,6 +77,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         if !shared.is_handled(number, io.report) {
             return Step::Wait;
         }
+        // What the owner published for it is seen now, if it was not before.
+        let set = shared.legs.load();
         let aborted = io.aborted;
         let must = set.required().and(io.sent);
         // A leg that is required and was not sent this write was re-admitted since, and was given it by the copy.

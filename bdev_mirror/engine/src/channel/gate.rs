@@ -157,6 +157,13 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                 return self.park(ios, id);
             }
         }
+        if shared.legs.load() != set {
+            // A leg came or went while the regions were looked at: they may have been marked with it in mind.
+            if ios.io(id).claimed {
+                self.give_back_range(ios, shared, id);
+            }
+            return self.classify(ios, shared, id, now_ms);
+        }
         self.begin(ios, id, set.writable(), set.writable(), now_ms)
     }
 

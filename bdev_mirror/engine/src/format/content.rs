@@ -6,6 +6,9 @@ use super::leg_record::{LegRecord, LegState};
 use super::superblock::{NAME_BYTES_MAX, Superblock};
 use uuid::Uuid;
 
+/// The highest sequence, generation and heartbeat: so far from the end of 64 bits that adding to them is safe.
+pub const COUNTER_MAX: u64 = 1 << 62;
+
 /// What makes no sense in a superblock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ContentError {
@@ -20,6 +23,14 @@ pub enum ContentError {
     Zero {
         /// Which one.
         field: &'static str,
+    },
+    /// A counter is beyond all that can be counted to: nothing may follow it.
+    #[error("{field}: expected at most {COUNTER_MAX}, found {found}")]
+    Counter {
+        /// Which one.
+        field: &'static str,
+        /// In the superblock.
+        found: u64,
     },
     /// There is no such slot.
     #[error("{field}: expected slot 0 to 15, found {found}")]
@@ -172,6 +183,12 @@ impl Superblock {
         for (field, counter) in [("sequence", self.sequence), ("generation", self.generation)] {
             if counter == 0 {
                 return Err(ContentError::Zero { field });
+            }
+        }
+        let counters = [("sequence", self.sequence), ("generation", self.generation), ("heartbeat", self.heartbeat)];
+        for (field, found) in counters {
+            if found > COUNTER_MAX {
+                return Err(ContentError::Counter { field, found });
             }
         }
         let name = self.name.as_bytes();

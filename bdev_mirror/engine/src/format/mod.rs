@@ -12,7 +12,7 @@ mod leg_record;
 mod map_unit;
 mod superblock;
 
-pub use content::ContentError;
+pub use content::{COUNTER_MAX, ContentError};
 pub use features::{FORMAT_VERSION, KNOWN_COMPATIBLE, KNOWN_INCOMPATIBLE, KNOWN_READ_ONLY};
 pub use layout::{
     Geometry, GeometryError, LogType, MapKind, REGIONS_DEFAULT_MAX, REGIONS_MAX, default_data_offset_blocks,

@@ -68,6 +68,10 @@ impl Owner {
         leg.next_copy = admission.next_copy;
         leg.flush_first = true;
         leg.stage = Stage::Quieting { asked: false };
+        if !known {
+            // The table of legs is another one.
+            self.request_record();
+        }
         self.budgets[slot.index()].reset();
         self.pump();
         true

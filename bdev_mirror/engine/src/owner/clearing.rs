@@ -100,7 +100,10 @@ impl Owner {
         }
         let batch = self.clearable();
         self.clearing.batch = batch.into_iter().filter(|&region| self.shared.regions.start_flushing(region)).collect();
-        if !self.clearing.batch.is_empty() && self.start_pass(Pass::Veto) {
+        if self.clearing.batch.is_empty() {
+            return self.end_clearing();
+        }
+        if self.start_pass(Pass::Veto) {
             self.clearing.stage = ClearStage::Vetoing;
             self.clearing.round += 1;
         }

@@ -30,7 +30,8 @@ impl Owner {
         ops.hash(hasher);
         self.resolved.hash(hasher);
         (&self.marks, &self.clearing, self.progress_wanted, self.progress_ms).hash(hasher);
-        (&self.copier, &self.pacer, self.resync_paused).hash(hasher);
+        (&self.copier, &self.pacer, self.pacing, self.host_latency, self.resync_paused).hash(hasher);
+        (&self.unread, self.unread_retry_ms, self.drain_again, self.generation_seen, &self.unmarked).hash(hasher);
         (&self.suspects, self.suspect_epoch, &self.wanted).hash(hasher);
         (self.source, self.source_ticket, self.source_recorded).hash(hasher);
         (&self.repairs, &self.budgets, self.seeing, &self.passes, self.wake_wanted).hash(hasher);

@@ -27,7 +27,7 @@ pub use start::{Config, Start, StartLeg};
 use crate::error_budget::ErrorBudget;
 use crate::lease::Lease;
 use crate::pacer::Pacer;
-use crate::{Bits, LegMask, LegSet, MAX_LEGS, Options, Pass, Shared, Slot};
+use crate::{Bits, LatencySample, LegMask, LegSet, MAX_LEGS, Options, Pass, Shared, Slot};
 use clearing::Clearing;
 use copy::Copier;
 use legs::Leg;
@@ -109,6 +109,9 @@ pub struct Owner {
     progress_ms: u64,
     copier: Copier,
     pacer: Pacer,
+    /// A resync is being paced.
+    pacing: bool,
+    host_latency: LatencySample,
     resync_paused: bool,
 
     /// Regions whose copies may differ, each with the number of its latest suspicion.
@@ -162,6 +165,7 @@ impl Owner {
             }
         }
         self.restore_refused();
+        self.pace();
         if self.now_ms >= self.unread_retry_ms {
             self.retry_unread();
         }
@@ -171,6 +175,24 @@ impl Owner {
             self.progress_wanted = self.phase == Phase::Running;
         }
         self.pump();
+    }
+
+    /// What the channels saw of the host's latency since the last tick.
+    pub fn note_host_latency(&mut self, sample: LatencySample) {
+        self.host_latency = self.host_latency.worst(sample);
+    }
+
+    fn pace(&mut self) {
+        let copying = !self.legs_that(|leg| leg.stage == legs::Stage::Copying).is_empty();
+        if copying != self.pacing {
+            self.pacing = copying;
+            if copying {
+                self.pacer.begin();
+            } else {
+                self.pacer.end();
+            }
+        }
+        self.pacer.tick(self.now_ms, std::mem::take(&mut self.host_latency));
     }
 
     /// Does all that can be done now.

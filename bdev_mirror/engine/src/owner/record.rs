@@ -12,7 +12,7 @@ use crate::mutant::mutant;
 use std::sync::Arc;
 
 /// How far beyond a generation of another history the next one is.
-const FOREIGN_STRIDE: u64 = 1 << 24;
+const FOREIGN_STRIDE: u64 = 1 << 34;
 /// How long to wait after a record that no leg took.
 const RETRY_MS: u64 = 1000;
 
@@ -116,7 +116,10 @@ impl Owner {
             slot,
             sequence: self.sequence,
             generation: self.generation,
-            clean: self.phase == Phase::Stopping && self.is_all_clean(),
+            // Without a log nobody will know which regions were never written, and whose copies may differ.
+            clean: self.phase == Phase::Stopping
+                && self.is_all_clean()
+                && (!self.log_lost || self.written.count() == self.config.geometry.regions()),
             log_lost: self.log_lost,
             source: self.source_recorded.filter(|source| self.legs[source.index()].state == LegState::InSync),
             geometry: self.config.geometry.clone(),

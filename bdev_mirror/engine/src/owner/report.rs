@@ -14,7 +14,8 @@ impl Owner {
             self.pump();
         }
         self.shared.count_handled(report.channel());
-        if !matches!(report, Report::PassDone { .. } | Report::MarkAhead { .. } | Report::Hung { .. }) {
+        // Whoever asked for a region is woken when something becomes of it.
+        if matches!(report, Report::Bad { .. } | Report::Wake { .. }) {
             self.actions.push_back(super::Action::Wake);
         }
         true

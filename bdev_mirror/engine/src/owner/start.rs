@@ -121,6 +121,8 @@ impl Owner {
             progress_ms: start.now_ms,
             copier: Copier::new(MAX_WINDOWS),
             pacer: Pacer::new(start.options.pacer, start.now_ms),
+            pacing: false,
+            host_latency: Default::default(),
             resync_paused: false,
             suspects: BTreeMap::new(),
             suspect_epoch: 0,

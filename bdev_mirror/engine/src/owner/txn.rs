@@ -68,6 +68,8 @@ struct Part {
     device: Device,
     writes: u32,
     stage: Stage,
+    /// The life of the leg that it was begun in.
+    life: u32,
     /// Written once the first writes are durable.
     then: Writes,
 }
@@ -81,9 +83,9 @@ pub(super) struct Txn {
 }
 
 impl Txn {
-    /// The devices that did not take it.
-    pub(super) fn failed(&self) -> impl Iterator<Item = Device> + '_ {
-        self.parts.iter().filter(|part| part.stage == Stage::Failed).map(|part| part.device)
+    /// The devices that did not take it, and in which life.
+    fn failed(&self) -> impl Iterator<Item = (Device, u32)> + '_ {
+        self.parts.iter().filter(|part| part.stage == Stage::Failed).map(|part| (part.device, part.life))
     }
 
     /// The legs that have it durably.
@@ -122,7 +124,8 @@ impl Owner {
         let mut parts = Vec::with_capacity(devices.len());
         for (index, (device, writes, then)) in devices.into_iter().enumerate() {
             let purpose = Purpose::Txn { txn: id, device: index };
-            let part = Part { device, writes: writes.len() as u32, stage: Stage::Writing, then };
+            let life = self.life_of(device);
+            let part = Part { device, writes: writes.len() as u32, stage: Stage::Writing, life, then };
             if writes.is_empty() {
                 self.start_op(device, Io::Flush, purpose);
                 parts.push(Part { stage: Stage::Flushing, ..part });
@@ -187,7 +190,9 @@ impl Owner {
     /// `Err`, that the last leg did not take it.
     pub(super) fn fail_devices(&mut self, txn: &Txn) -> Result<Option<u64>, ()> {
         let before = self.record_wanted;
-        let failed: Vec<_> = txn.failed().collect();
+        // A leg that was failed meanwhile, and has begun a new life since, has done nothing wrong in it.
+        let failed: Vec<_> =
+            txn.failed().filter(|(device, life)| self.life_of(*device) == *life).map(|(device, _)| device).collect();
         let mut last_failed = false;
         for device in failed {
             match device {
@@ -206,6 +211,13 @@ impl Owner {
             return Err(());
         }
         Ok((self.record_wanted > before || self.record_wanted > self.record_durable).then_some(self.record_wanted))
+    }
+
+    fn life_of(&self, device: Device) -> u32 {
+        match device {
+            Device::Leg(slot) => self.legs[slot.index()].life,
+            Device::Log => 0,
+        }
     }
 
     /// Begins the next transaction, if none is under way and there is one to begin; whether it did.

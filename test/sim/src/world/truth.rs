@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
+    pub next_leg: u128,
     /// The mirror has served once.
     pub served: bool,
     pub log_uuid: uuid::Uuid,
