@@ -104,6 +104,12 @@ impl World {
         let bad = if self.chooser.percent(70) { Bad::HealsOnWrite } else { Bad::ForGood };
         // Only one leg has bad blocks in the recoverable regime.
         self.disks[drive].bad.insert(block, bad);
+        if !self.setup.recoverable && self.chooser.percent(30) {
+            // The same block everywhere.
+            for disk in &mut self.disks {
+                disk.bad.insert(block, bad);
+            }
+        }
         self.truth.read_faults = true;
         self.say(|| format!("block {block} of drive {drive} cannot be read: {bad:?}"));
     }
