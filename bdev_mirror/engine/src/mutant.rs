@@ -72,6 +72,7 @@ mutants! {
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     ZeroedThoughOvertaken = "call a region zeroed by an I/O that others were let past",
     ReconciledThoughUnread = "call a region reconciled of which no leg could read a block",
+    WriteAfterLease = "the owner goes on writing after its lease has ended",
     ReadStuckRange = "serve a range whose write failed for want of a record",
 }
 

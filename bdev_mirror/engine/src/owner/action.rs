@@ -113,6 +113,8 @@ pub enum Event {
     },
     /// The last leg in sync is gone: the mirror does not serve any more.
     Offline,
+    /// The owner's lease ended before it could be renewed: another owner may have begun.
+    OwnerLost,
     /// Nothing can be recorded on the last leg.
     RecordStuck,
     /// Recording works again.

@@ -23,7 +23,7 @@ impl Owner {
         (self.log_lost, &self.intent, &self.written, &self.unsure).hash(hasher);
         (self.generation, self.sequence, self.heartbeat).hash(hasher);
         (self.record_wanted, self.record_issued, self.record_durable, self.record_retry_ms).hash(hasher);
-        (self.recorded, self.stuck, &self.lease).hash(hasher);
+        (self.recorded, self.stuck, &self.lease, self.first_heartbeat_ms).hash(hasher);
         (self.next_txn, &self.txns).hash(hasher);
         let mut ops: Vec<u64> = self.ops.keys().map(|op| self.op_fingerprint(*op)).collect();
         ops.sort_unstable();

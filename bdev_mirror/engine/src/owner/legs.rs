@@ -190,8 +190,15 @@ impl Owner {
 
     /// Nothing serves any more. What comes next is a new start from what is on the legs.
     fn go_offline(&mut self, slot: Slot) {
-        self.phase = Phase::Offline;
         self.actions.push_back(Action::Event(Event::LegFailed { slot, why: WhyOut::Gone }));
+        self.end_offline();
+        self.publish();
+        self.wake_wanted = true;
+    }
+
+    /// Takes the mirror out of service for good.
+    pub(super) fn end_offline(&mut self) {
+        self.phase = Phase::Offline;
         self.actions.push_back(Action::Event(Event::Offline));
         for slot in self.slots() {
             self.give_up_ops(Device::Leg(slot));
@@ -199,8 +206,6 @@ impl Owner {
         self.give_up_ops(Device::Log);
         self.resolved.clear();
         self.txns.clear();
-        self.publish();
-        self.wake_wanted = true;
     }
 
     /// The log device is lost. The legs have to say so before anything counts as marked.

@@ -26,6 +26,7 @@ pub use start::{Config, Start, StartLeg};
 
 use crate::error_budget::ErrorBudget;
 use crate::lease::Lease;
+use crate::mutant::mutant;
 use crate::pacer::Pacer;
 use crate::{Bits, LatencySample, LegMask, LegSet, MAX_LEGS, Options, Pass, Shared, Slot};
 use clearing::Clearing;
@@ -94,6 +95,8 @@ pub struct Owner {
     recorded: bool,
     stuck: bool,
     lease: Lease,
+    /// When the first heartbeat of this run was issued, if the lease is finite.
+    first_heartbeat_ms: Option<u64>,
 
     next_txn: u64,
     txns: Vec<Txn>,
@@ -148,9 +151,31 @@ impl Owner {
         self.phase
     }
 
+    /// The time now: told before every other event, so that nothing is written after the lease has ended.
+    pub fn set_now(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.look_at_lease();
+    }
+
+    /// Once the lease has ended another owner may have begun: nothing is written any more, copies and records included. The
+    /// mirror can only be started anew, from what is on the legs then.
+    fn look_at_lease(&mut self) {
+        let Some(first_ms) = self.first_heartbeat_ms else { return };
+        // Even one that is not known to have landed may be what a successor reads.
+        let until_ms = self.lease.valid_until_ms().max(first_ms + self.options.lease.owner_lease_ms);
+        let serves = matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping);
+        if serves && self.now_ms >= until_ms && !mutant!(WriteAfterLease) {
+            self.say(Event::OwnerLost);
+            self.end_offline();
+            // The channels go by it at once.
+            self.publish();
+            self.actions.push_back(Action::Wake);
+        }
+    }
+
     /// Time goes on. Called about ten times a second.
     pub fn tick(&mut self, now_ms: u64) {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.set_now(now_ms);
         if matches!(self.phase, Phase::Offline | Phase::Stopped) {
             return;
         }

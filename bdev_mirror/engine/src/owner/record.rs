@@ -55,6 +55,7 @@ impl Owner {
         if self.is_leased() {
             // One that is still under way is this one's elder: it failed, or its record is over.
             self.lease.failed();
+            self.first_heartbeat_ms.get_or_insert(self.now_ms);
             self.lease.issued(self.now_ms);
         }
         let kind = TxnKind::Record {
@@ -117,7 +118,7 @@ impl Owner {
             sequence: self.sequence,
             generation: self.generation,
             // Without a log nobody will know which regions were never written, and whose copies may differ.
-            clean: self.phase == Phase::Stopping
+            clean: self.final_ticket.is_some()
                 && self.is_all_clean()
                 && (!self.log_lost || self.written.count() == self.config.geometry.regions()),
             log_lost: self.log_lost,
@@ -197,7 +198,9 @@ impl Owner {
     }
 
     fn is_heartbeat_due(&self) -> bool {
-        self.is_leased() && self.phase == Phase::Running && self.lease.heartbeat_due(self.now_ms)
+        self.is_leased()
+            && matches!(self.phase, Phase::Running | Phase::Stopping)
+            && self.lease.heartbeat_due(self.now_ms)
     }
 
     /// A superblock landed on a leg: if that leg is in sync, the owner is known to be alive to whoever looks.

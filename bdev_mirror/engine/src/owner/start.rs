@@ -110,6 +110,7 @@ impl Owner {
             recorded: false,
             stuck: false,
             lease: Lease::new(start.options.lease),
+            first_heartbeat_ms: None,
             next_txn: 0,
             txns: Vec::new(),
             next_op: 0,

@@ -105,6 +105,8 @@ impl World {
         }));
         shared.set_flushed_legs(LegMask::first(16));
         self.truth.heartbeats.clear();
+        self.truth.leased_once = false;
+        self.truth.lease_until_ms = 0;
         self.truth.read_faults = false;
         let legs = self.setup.legs;
         self.running = Some(Running {

@@ -104,6 +104,20 @@ impl World {
         Ok(())
     }
 
+    /// The owner writes nothing either once its lease has ended.
+    pub fn check_owner_lease(&self, io: &mirror_engine::Io) -> Verdict {
+        let writes = !matches!(
+            io,
+            mirror_engine::Io::Flush | mirror_engine::Io::CopyRead { .. } | mirror_engine::Io::Verify { .. }
+        );
+        let until_ms = self.truth.lease_until_ms;
+        // Before the first heartbeat of a run it writes as whoever starts a mirror does.
+        if writes && self.setup.leased && self.truth.leased_once && self.now_ms > until_ms {
+            return Err(format!("the owner writes at {} ms, its lease ended at {until_ms} ms", self.now_ms));
+        }
+        Ok(())
+    }
+
     /// The owner writes data: a copy, or zeros.
     pub fn check_owner_data_write(
         &mut self,

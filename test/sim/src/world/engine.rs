@@ -178,6 +178,7 @@ impl World {
             Device::Leg(slot) => (self.drive_of(slot.index()), Some(slot.index())),
             Device::Log => (self.log.expect("a mirror with a log has its drive"), None),
         };
+        self.check_owner_lease(&io)?;
         self.say(|| match &io {
             Io::Write { block, data } => format!("owner writes metadata {block}+{} bytes on drive {drive}", data.len()),
             io => format!("owner {io:?} on drive {drive}"),
@@ -373,6 +374,8 @@ impl World {
                     self.note_heartbeat(&flight);
                     self.check_generations(flight.drive)?;
                 }
+                let now_ms = self.now_ms;
+                self.engine().owner.set_now(now_ms);
                 self.engine().owner.done(OpId(op), result);
                 self.drain_owner()
             }
@@ -409,6 +412,7 @@ impl World {
             return;
         };
         if let Some(issued_ms) = self.truth.heartbeats.get(&superblock.heartbeat) {
+            self.truth.leased_once = true;
             self.truth.lease_until_ms = self.truth.lease_until_ms.max(issued_ms + u64::from(superblock.lease_ms));
         }
     }
@@ -487,6 +491,8 @@ impl World {
         }
         match self.chooser.pick(&due) {
             Some(0) => {
+                let now_ms = self.now_ms;
+                self.engine().owner.set_now(now_ms);
                 self.engine().owner.take_report();
                 self.drain_owner()
             }
@@ -522,6 +528,7 @@ impl World {
     }
 
     fn sweep(&mut self) -> Verdict {
+        let now_ms = self.now_ms;
         let running = self.engine();
         let Some(mut sweep) = running.sweeps.pop_front() else { return Ok(()) };
         while sweep.next < running.channels.len() {
@@ -536,6 +543,7 @@ impl World {
                 return Ok(());
             }
         }
+        running.owner.set_now(now_ms);
         running.owner.pass_swept(sweep.pass, sweep.later);
         self.drain_owner()
     }

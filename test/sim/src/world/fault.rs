@@ -100,7 +100,15 @@ impl World {
 
     fn spoil_block(&mut self, drive: usize) {
         let geometry = self.setup.geometry();
-        let block = geometry.data_offset_blocks + u64::from(self.chooser.below(geometry.blocks as u32));
+        let suspect = self.running.as_ref().and_then(|running| {
+            let mut states = running.shared.regions.iter_states();
+            states.find(|(_, state)| *state == mirror_engine::RegionState::NoSync).map(|(region, _)| region)
+        });
+        let block = match suspect {
+            Some(region) if self.chooser.percent(60) => geometry.region_range(region).start,
+            _ => u64::from(self.chooser.below(geometry.blocks as u32)),
+        };
+        let block = geometry.data_offset_blocks + block;
         let bad = if self.chooser.percent(70) { Bad::HealsOnWrite } else { Bad::ForGood };
         // Only one leg has bad blocks in the recoverable regime.
         self.disks[drive].bad.insert(block, bad);

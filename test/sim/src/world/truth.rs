@@ -32,6 +32,8 @@ pub struct Truth {
     /// When each heartbeat was issued, and until when the owner may write.
     pub heartbeats: BTreeMap<u64, u64>,
     pub lease_until_ms: u64,
+    /// A heartbeat of this run succeeded.
+    pub leased_once: bool,
     /// The source that a start found on the legs, if it has to keep to it.
     pub source: Option<usize>,
     /// A read failed since the start: another leg may stand in for the source.
