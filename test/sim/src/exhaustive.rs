@@ -96,7 +96,10 @@ struct Cut {
 struct Explored {
     states: usize,
     crash_points: usize,
+    /// All its states.
     whole: bool,
+    /// All that a power cut may leave at each of them.
+    cut_whole: bool,
 }
 
 impl State {
@@ -252,6 +255,7 @@ struct Explorer<'a> {
     drives: HashSet<u64>,
     cuts: HashSet<u64>,
     whole: bool,
+    cut_whole: bool,
 }
 
 impl Explorer<'_> {
@@ -289,7 +293,8 @@ impl Explorer<'_> {
             // What was left out is at the beginning: the last choices were varied first.
             (0..self.bound.walks).try_for_each(|walk| if is_wanted() { self.walk(walk) } else { Ok(()) })?;
         }
-        Ok(Explored { states: self.states.len(), crash_points: self.cuts.len(), whole: self.whole })
+        let (states, crash_points) = (self.states.len(), self.cuts.len());
+        Ok(Explored { states, crash_points, whole: self.whole, cut_whole: self.cut_whole })
     }
 
     /// Goes from the start to an end at random.
@@ -337,7 +342,7 @@ impl Explorer<'_> {
             return Ok(());
         }
         let (remainders, all) = remainders(world, self.bound);
-        self.whole &= all;
+        self.cut_whole &= all;
         for (remainder, remains) in remainders.into_iter().enumerate() {
             let cut = world.cut(remains).map_err(|text| (Cut { remainder, recovery: 0 }, text))?;
             if !self.cuts.insert(cut.cut_fingerprint()) {
@@ -422,6 +427,7 @@ pub fn exhaustive(bound: Bound, mutant: Mutant) -> bool {
                     cuts: HashSet::new(),
                     drives: HashSet::new(),
                     whole: true,
+                    cut_whole: true,
                 };
                 let result = explorer.explore(|| {
                     watch.begin(thread, at as u64);
@@ -448,12 +454,14 @@ fn report(configurations: &[Configuration], bound: Bound, results: Vec<(usize, R
         let configuration = &configurations[at];
         match result {
             Ok(explored) => {
+                let of = |whole| if whole { "all" } else { "not all" };
                 println!(
-                    "{}: states={} crash_points={}{}",
+                    "{}: states={} ({}) crash_points={} ({})",
                     configuration.name,
                     explored.states,
+                    of(explored.whole),
                     explored.crash_points,
-                    if explored.whole { ", all" } else { "" }
+                    of(explored.whole && explored.cut_whole)
                 );
                 states += explored.states;
                 crash_points += explored.crash_points;
@@ -467,8 +475,8 @@ fn report(configurations: &[Configuration], bound: Bound, results: Vec<(usize, R
         }
     }
     println!(
-        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations as a \
-         whole, of the others {} states of one and {} random ways; {} remainders of a power cut, {} recoveries of each",
+        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations with \
+         all states, the others with {} and {} random ways; at a state {} remainders of a power cut; {} recoveries of each",
         configurations.len(),
         bound.states,
         bound.walks,

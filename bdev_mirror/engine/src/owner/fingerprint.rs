@@ -57,7 +57,9 @@ impl Owner {
             (_, other) => other == Some(mine),
         });
         match mine {
-            Purpose::Txn { txn, .. } if is_flush && self.txns.iter().any(|other| other.goes_on_after_flush(txn)) => vec![op],
+            Purpose::Txn { txn, .. } if is_flush && self.txns.iter().any(|other| other.goes_on_after_flush(txn)) => {
+                vec![op]
+            }
             Purpose::Copy { .. } => vec![op],
             _ if is_flush && alike.clone().any(|(_, other)| !other.is_flush()) => Vec::new(),
             _ => alike.map(|(op, _)| *op).collect(),
