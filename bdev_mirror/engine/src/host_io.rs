@@ -100,6 +100,8 @@ pub struct HostIo<Id> {
     pub(crate) aborted: bool,
     /// Some failure was nobody's fault: the command's own, or an abort.
     pub(crate) unblamed: bool,
+    /// Others were let past it while it waited for legs that were out: it says nothing of what its blocks hold now.
+    pub(crate) overtaken: bool,
     /// Its children were told about to the owner as hanging.
     pub(crate) hung: bool,
     /// The number of its last report that the owner has to handle first; 0 is none.
@@ -136,6 +138,7 @@ impl<Id> HostIo<Id> {
             claimed: false,
             aborted: false,
             unblamed: false,
+            overtaken: false,
             hung: false,
             report: 0,
             block,

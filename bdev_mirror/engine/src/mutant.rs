@@ -70,6 +70,8 @@ mutants! {
     AcceptClone = "accept a leg of another size, slot or uuid",
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
+    ZeroedThoughOvertaken = "call a region zeroed by an I/O that others were let past",
+    ReconciledThoughUnread = "call a region reconciled of which no leg could read a block",
     ReadStuckRange = "serve a range whose write failed for want of a record",
 }
 

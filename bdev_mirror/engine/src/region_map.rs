@@ -31,6 +31,9 @@ pub enum RegionState {
     Refused = 10,
     /// [`Refused`](Self::Refused), and never written.
     RefusedUnwritten = 11,
+    /// [`NoSync`](Self::NoSync), and tried: no leg can read some block of it. It is read from the chosen leg alone until
+    /// it could be reconciled.
+    Unread = 12,
 }
 
 impl RegionState {
@@ -48,7 +51,7 @@ impl RegionState {
         Self::NoSync,
         Self::Refused,
         Self::RefusedUnwritten,
-        Self::NoSync,
+        Self::Unread,
         Self::NoSync,
         Self::NoSync,
         Self::NoSync,

@@ -46,6 +46,8 @@ pub struct Shared {
     pub lease_until_ms: AtomicU64,
     /// Legs that are sent flushes.
     flushed_legs: AtomicU16,
+    /// The leg that suspect regions are read from, as a mask.
+    source: AtomicU16,
     counts: Box<[Reports]>,
     /// Blocks of a region as a power of two.
     pub region_shift: u32,
@@ -69,6 +71,7 @@ impl Shared {
             reports: ArrayQueue::new(sizes.reports.max(1)),
             lease_until_ms: AtomicU64::new(u64::MAX),
             flushed_legs: AtomicU16::new(0),
+            source: AtomicU16::new(0),
             counts: (0..sizes.channels).map(|_| Reports::default()).collect(),
             region_shift: sizes.region_shift,
             blocks: sizes.blocks,
@@ -79,6 +82,17 @@ impl Shared {
     #[inline]
     pub fn flushed_legs(&self) -> LegMask {
         LegMask::from_bits(self.flushed_legs.load(Ordering::Relaxed))
+    }
+
+    /// The leg that alone may serve regions that could not be reconciled; none if there is no choice.
+    #[inline]
+    pub fn source(&self) -> LegMask {
+        LegMask::from_bits(self.source.load(Ordering::Acquire))
+    }
+
+    /// Says which leg that is.
+    pub fn set_source(&self, legs: LegMask) {
+        self.source.store(legs.bits(), Ordering::Release);
     }
 
     /// Says which legs are sent flushes.
@@ -129,6 +143,7 @@ impl Shared {
             reports,
             lease_until_ms: AtomicU64::new(self.lease_until_ms.load(Ordering::Relaxed)),
             flushed_legs: AtomicU16::new(self.flushed_legs.load(Ordering::Relaxed)),
+            source: AtomicU16::new(self.source.load(Ordering::Relaxed)),
             counts: counts.collect(),
             region_shift: self.region_shift,
             blocks: self.blocks,

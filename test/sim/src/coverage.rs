@@ -28,7 +28,7 @@ pub enum Wrong {
     Hangs,
 }
 
-pub const STATES: [RegionState; 12] = [
+pub const STATES: [RegionState; 13] = [
     RegionState::Unwritten,
     RegionState::Clean,
     RegionState::Marking,
@@ -41,6 +41,7 @@ pub const STATES: [RegionState; 12] = [
     RegionState::NoSync,
     RegionState::Refused,
     RegionState::RefusedUnwritten,
+    RegionState::Unread,
 ];
 pub const HAPPENINGS: [Happening; 10] = [
     Happening::Write,
@@ -59,7 +60,7 @@ pub const WRONGS: [Wrong; 4] = [Wrong::Nothing, Wrong::LegOut, Wrong::Errors, Wr
 /// Hits of every cell.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    hits: [[[u64; 4]; 10]; 12],
+    hits: [[[u64; 4]; 10]; 13],
 }
 
 impl Coverage {

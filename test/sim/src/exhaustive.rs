@@ -1,16 +1,17 @@
 //! Explores small mirrors in every order of events, with a power cut at every state.
 //!
-//! From every state each event that is possible goes on in a fork of the world: what is in flight ends, a report, a step
-//! of a pass or a wake-up is delivered, 100 ms pass, the host submits its next I/O, or a write of the host fails. States
-//! that were seen before, by their fingerprint, are not gone on from. At every state the power is cut: every subset of
-//! the blocks that are not durable survives, or a sample where there are too many; each different remainder boots,
-//! recovers and is checked to the end.
+//! From every state each event that is possible goes on in a fork of the world: what is in flight ends, a report, a
+//! step of a pass or a wake-up is delivered, 100 ms pass, the host submits its next I/O, a write of the host fails, or
+//! the leg that is out comes back. States that were seen before, by their fingerprint, are not gone on from. At every
+//! state the power is cut: every subset of the blocks that are not durable survives, or a sample where there are too
+//! many. Each different remainder boots, recovers and is checked to the end, in one order, and in others with a second power
+//! cut on the way.
 //!
 //! Orders that are left out because they lead to nothing new:
 //! - The metadata writes of one transaction to one leg end as one event, and so do the last flushes of a transaction on
-//!   all legs, and the flushes of one round before a clearing or after copies. The owner only counts these ends until the
-//!   last one. What has not ended may survive a power cut or not, and what has ended may too until it is flushed, and
-//!   does after that: so whatever a power cut leaves after one of them has ended early, it may also leave if that ends
+//!   all legs, and the flushes of one round before a clearing or after copies. The owner only counts these ends until
+//!   the last one. What has not ended may survive a power cut or not, and what has ended may too until it is flushed,
+//!   and does after that: so whatever a power cut leaves after one of them has ended early, it may also leave if that ends
 //!   with the last one.
 //! - The host submits its I/O in one order.
 //! - Passes go through the channels in the order of their numbers, as they do in the product.
@@ -475,8 +476,9 @@ fn report(configurations: &[Configuration], bound: Bound, results: Vec<(usize, R
         }
     }
     println!(
-        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations with \
-         all states, the others with {} and {} random ways; at a state {} remainders of a power cut; {} recoveries of each",
+        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations \
+         with all states, the others with {} and {} random ways; at a state {} remainders of a power cut; {} \
+         recoveries of each",
         configurations.len(),
         bound.states,
         bound.walks,

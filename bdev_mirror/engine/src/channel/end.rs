@@ -96,6 +96,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     fn flush_through<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id, set: LegSet) -> Step {
         let io = ios.io_mut(id);
         io.flushing = true;
+        io.hung = false;
         io.report = 0;
         io.sent = io.good();
         io.blamed = LegMask::NONE;
@@ -118,6 +119,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let (aborted, untried) = (io.aborted, shared.legs.load().readable().minus(io.tried));
         if !aborted && let Some(next) = self.choose_leg(untried) {
             let io = ios.io_mut(id);
+            io.hung = false;
             io.sent = LegMask::only(next);
             io.join = Join::new(io.sent);
             return Step::Send;
@@ -138,7 +140,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let io = ios.io(id);
         debug_assert!(io.place == Place::UnderWay && io.join.pending().is_empty());
         if io.op.is_write() {
-            if io.op.is_zeroing() && outcome == Outcome::GOOD {
+            if io.op.is_zeroing() && outcome == Outcome::GOOD && !(io.overtaken && !mutant!(ZeroedThoughOvertaken)) {
                 self.note_zeroed(io, shared);
             }
             let range = io.range();

@@ -58,6 +58,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             return step;
         }
         let readable = if mutant!(ReadAheadOfCopy) { set.writable() } else { set.readable() };
+        let readable = readable.minus(ios.io(id).tried);
         match self.choose_leg(readable) {
             Some(slot) => self.begin(ios, id, LegMask::only(slot), LegMask::only(slot), now_ms),
             None => self.refuse(ios, id, Outcome::Failed(Failure::Offline)),
@@ -85,10 +86,15 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let count = regions.end() - regions.start() + 1;
         debug_assert!(count <= MAX_REGIONS_PER_IO);
         let mut zeroed = 0u32;
+        ios.io_mut(id).tried = LegMask::NONE;
         for (index, region) in regions.clone().enumerate() {
             match shared.regions.load(region).state() {
                 RegionState::Unwritten | RegionState::RefusedUnwritten => zeroed |= 1 << index,
-                RegionState::NoSync => {
+                // Only the chosen leg: what another one holds of a block may differ.
+                RegionState::Unread if !set.is_stuck() => {
+                    ios.io_mut(id).tried = LegMask::first(crate::MAX_LEGS).minus(shared.source());
+                }
+                RegionState::NoSync | RegionState::Unread => {
                     if set.is_stuck() && mutant!(ReadStuckRange) {
                         continue;
                     }
@@ -135,8 +141,21 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                 return self.park(ios, id);
             }
         };
-        if self.overlaps_own(ios, id, set) || (through_table && !self.claim_range(ios, shared, id)) {
+        if self.overlaps_own(ios, id, set) {
             return self.park(ios, id);
+        }
+        if through_table {
+            if !self.claim_range(ios, shared, id) {
+                return self.park(ios, id);
+            }
+            // Until the range was ours another channel could end a write of it, and with that change the region.
+            if !matches!(self.look_before_write(ios, shared, id), Gate::Open { .. }) {
+                if ios.io(id).claimed {
+                    self.give_back_range(ios, shared, id);
+                }
+                ios.io_mut(id).report = 0;
+                return self.park(ios, id);
+            }
         }
         self.begin(ios, id, set.writable(), set.writable(), now_ms)
     }
@@ -174,6 +193,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             RegionState::Refused | RegionState::RefusedUnwritten => Gate::Refused,
             RegionState::Dirty
             | RegionState::NoSync
+            | RegionState::Unread
             | RegionState::Zeroed
             | RegionState::Flushing
             | RegionState::FlushingZeroed => match word.writer() {
@@ -202,9 +222,9 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let range = io.range();
         if self.writes.may_overlap(&range) {
             let writable = set.writable();
-            let hit = self
-                .under_way
-                .any(ios, |_, other| other.op.is_write() && other.overlaps(&range) && !Self::lingers(other, writable));
+            let hit = self.under_way.any(ios, |_, other| {
+                other.op.is_write() && other.overlaps(&range) && !Self::is_passed(other, writable)
+            });
             if hit {
                 return true;
             }

@@ -212,11 +212,14 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                     io.join.not_sent(slot);
                     return None;
                 }
+                return Some(io.join.leg_bad(slot, Fault::Failed));
             }
             io.blamed = io.blamed.with(slot);
             return Some(io.join.leg_bad(slot, Fault::Failed));
         }
         match fault {
+            // A leg that is out has been judged already.
+            Fault::Failed if !shared.legs.load().writable().contains(slot) => {}
             Fault::Failed => io.blamed = io.blamed.with(slot),
             Fault::Rejected | Fault::Deserved | Fault::Aborted => io.unblamed = true,
         }
@@ -313,12 +316,22 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         !pending.is_empty() && !pending.meets(writable)
     }
 
+    /// Whether others may pass an I/O under way. It must have been seen by [`Channel::wake`] as one that lingers, so that
+    /// it knows.
+    fn is_passed(io: &HostIo<Id>, writable: LegMask) -> bool {
+        io.overtaken && Self::lingers(io, writable)
+    }
+
     fn release_lingering<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared) {
         let writable = shared.legs.load().writable();
         let mut at = self.under_way.first();
         while let Some(id) = at {
             at = IoList::after(ios, id);
-            if ios.io(id).claimed && Self::lingers(ios.io(id), writable) {
+            if !Self::lingers(ios.io(id), writable) {
+                continue;
+            }
+            ios.io_mut(id).overtaken = true;
+            if ios.io(id).claimed {
                 self.give_back_range(ios, shared, id);
             }
         }
@@ -341,8 +354,10 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             at = IoList::after(ios, id);
             let io = ios.io_mut(id);
             let legs = io.join.in_flight().and(serving);
-            if !io.hung && !legs.is_empty() && now_ms.saturating_sub(io.started_ms) >= self.limits.leg_timeout_ms {
+            if !legs.is_empty() && now_ms.saturating_sub(io.started_ms) >= self.limits.leg_timeout_ms {
                 io.hung = true;
+                // Said again when as much time has passed: the leg may have been the last one when it was said.
+                io.started_ms = now_ms;
                 hung = hung.or(legs);
             }
         }

@@ -60,12 +60,12 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                     && self.parked.any(ios, |_, io| io.op.is_write() && shared.windows.overlaps(io.range()));
                 !holds
                     && !self.under_way.any(ios, |_, io| {
-                        io.op.is_write() && !Self::lingers(io, writable) && shared.windows.overlaps(io.range())
+                        io.op.is_write() && !Self::is_passed(io, writable) && shared.windows.overlaps(io.range())
                     })
             }
             Pass::Sharing => !self.under_way.any(ios, |_, io| {
                 io.op.is_write()
-                    && !Self::lingers(io, writable)
+                    && !Self::is_passed(io, writable)
                     && io
                         .regions(shared.region_shift)
                         .any(|region| shared.regions.load(region).writer() == Writer::SHARING)

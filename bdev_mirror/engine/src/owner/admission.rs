@@ -68,6 +68,7 @@ impl Owner {
         leg.next_copy = admission.next_copy;
         leg.flush_first = true;
         leg.stage = Stage::Quieting { asked: false };
+        self.budgets[slot.index()].reset();
         self.pump();
         true
     }

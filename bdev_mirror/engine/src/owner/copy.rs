@@ -114,7 +114,7 @@ impl Copier {
         Self { jobs: vec![None; jobs_max], ..Self::default() }
     }
 
-    fn is_busy(&self, region: u32) -> bool {
+    pub(super) fn is_busy(&self, region: u32) -> bool {
         self.jobs.iter().flatten().any(|job| job.region == region)
             || self.copied.iter().any(|copied| copied.region == region)
             || self.flushing.iter().any(|flushing| flushing.batch.iter().any(|copied| copied.region == region))
@@ -184,8 +184,9 @@ impl Owner {
     /// What is to be copied next: first what a host waits for.
     fn next_work(&mut self) -> Option<(u32, JobKind)> {
         if self.can_reconcile() {
-            let wanted =
-                self.wanted.iter().find(|region| self.suspects.contains_key(region) && !self.copier.is_busy(**region));
+            let wanted = self.wanted.iter().find(|region| {
+                self.suspects.contains_key(region) && !self.unread.contains(region) && !self.copier.is_busy(**region)
+            });
             if let Some(&region) = wanted {
                 self.wanted.remove(&region);
                 return Some((region, JobKind::Reconcile));
@@ -195,7 +196,8 @@ impl Owner {
             return Some(fill);
         }
         if self.can_reconcile()
-            && let Some(&region) = self.suspects.keys().find(|region| !self.copier.is_busy(**region))
+            && let Some(&region) =
+                self.suspects.keys().find(|region| !self.unread.contains(region) && !self.copier.is_busy(**region))
         {
             return Some((region, JobKind::Reconcile));
         }
@@ -265,6 +267,7 @@ impl Owner {
                 }
                 // Comes to it by itself: reconciled onto all legs, or about to be opened.
                 RegionState::NoSync
+                | RegionState::Unread
                 | RegionState::Unwritten
                 | RegionState::Refused
                 | RegionState::RefusedUnwritten => {}
@@ -659,13 +662,19 @@ impl Owner {
     fn reconcile_flushed(&mut self, copied: &Copied, flushed: LegMask) {
         let legs = copied.targets.with(copied.source).and(flushed);
         let same = self.suspects.get(&copied.region) == Some(&copied.epoch);
+        if copied.incomplete && self.readable().len() > 1 && !mutant!(ReconciledThoughUnread) {
+            // No leg could read some block of it. The copies of that block may still differ, so the region stays suspect and
+            // is tried again; its reads wait no longer than that, and fail.
+            self.unreadable_suspect(copied.region);
+            return;
+        }
         if !same || self.stuck || !self.recorded || !self.readable().is_within(legs) || self.readable().is_empty() {
             // Suspected again, or a leg joined or was lost: once more.
             return;
         }
         self.suspects.remove(&copied.region);
         let word = self.shared.regions.load(copied.region);
-        if word.state() == RegionState::NoSync {
+        if matches!(word.state(), RegionState::NoSync | RegionState::Unread) {
             self.shared.regions.set(copied.region, RegionState::Dirty, word.writer());
         }
         self.resync_flushed(copied, flushed);
@@ -673,6 +682,28 @@ impl Owner {
         if self.suspects.is_empty() {
             self.wanted.clear();
             self.actions.push_back(Action::Event(Event::Reconciled));
+        }
+    }
+
+    /// A suspect region was copied but for a block that no leg could read. It is read from the source alone, and tried again.
+    fn unreadable_suspect(&mut self, region: u32) {
+        let word = self.shared.regions.load(region);
+        if word.state() == RegionState::NoSync {
+            self.shared.set_source(self.source.map_or(LegMask::NONE, LegMask::only));
+            self.shared.regions.set(region, RegionState::Unread, word.writer());
+        }
+        self.unread.insert(region);
+        self.unread_retry_ms = self.now_ms + 1000;
+        self.wake_wanted = true;
+    }
+
+    /// What could not be read is tried again, as if it had not been tried.
+    pub(super) fn retry_unread(&mut self) {
+        for region in std::mem::take(&mut self.unread) {
+            let word = self.shared.regions.load(region);
+            if word.state() == RegionState::Unread && self.shared.source().is_empty() {
+                self.shared.regions.set(region, RegionState::NoSync, word.writer());
+            }
         }
     }
 

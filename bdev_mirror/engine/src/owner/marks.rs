@@ -63,6 +63,7 @@ impl Owner {
             | RegionState::Flushing
             | RegionState::FlushingZeroed
             | RegionState::NoSync
+            | RegionState::Unread
                 if !ahead =>
             {
                 self.open_to(region, word.writer(), writer);
@@ -272,7 +273,11 @@ impl Owner {
     }
 
     pub(super) fn next_fill(&mut self) -> Option<(u32, JobKind)> {
-        let (region, (_, busy)) = self.marks.filling.iter_mut().find(|(_, (_, busy))| !*busy)?;
+        // One that was given up may still be under way on a leg.
+        let copier = &self.copier;
+        let mut waiting =
+            self.marks.filling.iter_mut().filter(|(region, (_, busy))| !*busy && !copier.is_busy(**region));
+        let (region, (_, busy)) = waiting.next()?;
         *busy = true;
         Some((*region, JobKind::Fill))
     }
@@ -313,6 +318,9 @@ impl Owner {
         if self.source.is_some() {
             self.source_ticket = self.request_record();
         }
+        // Nothing is read from a leg that was not chosen, and from this one only once the choice is durable.
+        self.shared.set_source(LegMask::NONE);
+        self.retry_unread();
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Owner {
     phase: Phase,
     suspended: bool,
     drained: bool,
+    /// The drain under way began before I/O was shut out for the last time.
+    drain_again: bool,
     final_ticket: Option<u64>,
 
     legs: [Leg; MAX_LEGS],
@@ -112,6 +114,9 @@ pub struct Owner {
     /// Regions whose copies may differ, each with the number of its latest suspicion.
     suspects: BTreeMap<u32, u64>,
     suspect_epoch: u64,
+    /// Those of which no leg could read a block, not to be tried again before this time.
+    unread: BTreeSet<u32>,
+    unread_retry_ms: u64,
     /// Those that reads wait for.
     wanted: BTreeSet<u32>,
     /// The leg that they are copied from, and the record that says so.
@@ -143,7 +148,7 @@ impl Owner {
     /// Time goes on. Called about ten times a second.
     pub fn tick(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
-        if self.phase == Phase::Offline {
+        if matches!(self.phase, Phase::Offline | Phase::Stopped) {
             return;
         }
         for device in self.hanging_devices() {
@@ -157,6 +162,9 @@ impl Owner {
             }
         }
         self.restore_refused();
+        if self.now_ms >= self.unread_retry_ms {
+            self.retry_unread();
+        }
         self.mark_for_repairs();
         if self.now_ms >= self.progress_ms {
             self.progress_ms = self.now_ms + u64::from(self.options.clear_idle_ms.max(100));
@@ -167,7 +175,7 @@ impl Owner {
 
     /// Does all that can be done now.
     fn pump(&mut self) {
-        while self.phase != Phase::Offline {
+        while !matches!(self.phase, Phase::Offline | Phase::Stopped) {
             while let Some((purpose, device, ok)) = self.resolved.pop_front() {
                 self.resolve(purpose, device, ok);
             }

@@ -27,6 +27,12 @@ impl Owner {
     /// All channels that were open were asked; `later` of them answer by a report. One that was opened meanwhile has seen
     /// all that was published before, and has nothing under way that the question is about.
     pub fn pass_swept(&mut self, pass: Pass, later: u32) {
+        if let Pass::Quiet(_) = pass {
+            // What was reported of the leg's former life is judged before it begins a new one.
+            for _ in 0..self.shared.reports.len() {
+                self.take_report();
+            }
+        }
         self.passes[pass.index()].later = Some(later);
         self.finish_pass(pass);
         self.pump();

@@ -9,7 +9,7 @@ impl Owner {
     /// from it.
     pub fn take_report(&mut self) -> bool {
         let Some(report) = self.shared.reports.pop() else { return false };
-        if self.phase != Phase::Offline {
+        if !matches!(self.phase, Phase::Offline | Phase::Stopped) {
             self.handle(report);
             self.pump();
         }

@@ -124,6 +124,8 @@ impl Owner {
             resync_paused: false,
             suspects: BTreeMap::new(),
             suspect_epoch: 0,
+            unread: BTreeSet::new(),
+            unread_retry_ms: 0,
             wanted: BTreeSet::new(),
             source: None,
             source_ticket: 0,
@@ -141,6 +143,7 @@ impl Owner {
             phase: Phase::Starting,
             suspended: false,
             drained: false,
+            drain_again: false,
             final_ticket: None,
         };
         for (kind, unit) in start.maps.unsure {

@@ -10,8 +10,8 @@ impl Owner {
         self.suspended = true;
         self.drained = false;
         self.publish();
+        self.drain_again = !self.start_pass(Pass::Drain);
         self.pump();
-        self.start_pass(Pass::Drain);
     }
 
     /// I/O goes on.
@@ -34,12 +34,17 @@ impl Owner {
             self.phase = Phase::Stopping;
             self.drained = false;
             self.publish();
-            self.start_pass(Pass::Drain);
+            self.drain_again = !self.start_pass(Pass::Drain);
             self.pump();
         }
     }
 
     pub(super) fn drain_pass_done(&mut self) {
+        if std::mem::take(&mut self.drain_again) {
+            // Some channel answered before I/O was let in once more.
+            self.start_pass(Pass::Drain);
+            return;
+        }
         self.drained = true;
         if self.suspended {
             self.say(Event::Suspended);

@@ -109,7 +109,10 @@ pub(super) type Writes = Vec<(u64, Arc<[u8]>)>;
 
 impl Owner {
     pub(super) fn start_txn(&mut self, kind: TxnKind, devices: Vec<(Device, Writes)>) {
-        self.start_ordered_txn(kind, devices.into_iter().map(|(device, writes)| (device, writes, Vec::new())).collect());
+        self.start_ordered_txn(
+            kind,
+            devices.into_iter().map(|(device, writes)| (device, writes, Vec::new())).collect(),
+        );
     }
 
     /// As [`Owner::start_txn`]; each device gets the second writes when the first are durable on it.

@@ -202,7 +202,8 @@ impl World {
     /// Whatever drive lacks an acknowledged write is durably known to be out.
     pub fn check_acknowledged(&mut self, request: &Request) -> Verdict {
         if request.op.is_write() {
-            for (one, other) in std::mem::take(&mut self.truth.parting) {
+            let parting = std::mem::take(&mut self.truth.parting);
+            for (one, other) in parting.into_iter().filter(|(one, _)| request.good.contains(one)) {
                 self.truth.diverged.extend([(one, other), (other, one)]);
             }
         }
@@ -279,7 +280,7 @@ impl World {
                 let at = geometry.data_offset_blocks + block;
                 self.disks[pair[0]].view(at) == self.disks[pair[1]].view(at)
             });
-            if !same && !matches!(state, RegionState::NoSync | RegionState::Unwritten) {
+            if !same && !matches!(state, RegionState::NoSync | RegionState::Unread | RegionState::Unwritten) {
                 return Err(format!(
                     "a write of {:?} failed, and block {block} differs and is readable ({state:?})",
                     request.range
@@ -488,7 +489,9 @@ impl World {
                 let required = self.required_drives();
                 self.truth.current.retain(|drive| required.contains(drive));
             }
-            if before.get(region as usize) == Some(&RegionState::NoSync) && *state == RegionState::Dirty {
+            if matches!(before.get(region as usize), Some(RegionState::NoSync | RegionState::Unread))
+                && *state == RegionState::Dirty
+            {
                 self.check_reconciled(region)?;
             }
             let cleared = before.get(region as usize).is_some_and(|before| {
@@ -531,8 +534,11 @@ impl World {
             }
             let mut values = drives.iter().map(|&drive| self.disks[drive].durable(at));
             let first = values.next();
-            if values.any(|value| Some(value) != first) || drives.iter().any(|&drive| self.disks[drive].is_volatile(at)) {
-                return Err(format!("region {region} is reconciled, block {block} is not alike and durable on drives {drives:?}"));
+            if values.any(|value| Some(value) != first) || drives.iter().any(|&drive| self.disks[drive].is_volatile(at))
+            {
+                return Err(format!(
+                    "region {region} is reconciled, block {block} is not alike and durable on drives {drives:?}"
+                ));
             }
         }
         Ok(())

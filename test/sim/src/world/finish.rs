@@ -77,6 +77,7 @@ impl World {
             && set.is_recorded()
             && !set.is_stuck()
             && running.shared.regions.count(RegionState::NoSync) == 0
+            && running.shared.regions.count(RegionState::Unread) == 0
     }
 
     fn what_waits(&self) -> String {
