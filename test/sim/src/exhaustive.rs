@@ -1,16 +1,17 @@
 //! Explores small mirrors in every order of events, with a power cut at every state.
 //!
-//! From every state each event that is possible goes on in a fork of the world: what is in flight ends, a report, a step
-//! of a pass or a wake-up is delivered, 100 ms pass, the host submits its next I/O, or a write of the host fails. States
-//! that were seen before, by their fingerprint, are not gone on from. At every state the power is cut: every subset of
-//! the blocks that are not durable survives, or a sample where there are too many; each different remainder boots,
-//! recovers and is checked to the end.
+//! From every state each event that is possible goes on in a fork of the world: what is in flight ends, a report, a
+//! step of a pass or a wake-up is delivered, 100 ms pass, the host submits its next I/O, a write of the host fails, or
+//! the leg that is out comes back. States that were seen before, by their fingerprint, are not gone on from. At every
+//! state the power is cut: every subset of the blocks that are not durable survives, or a sample where there are too
+//! many. Each different remainder boots, recovers and is checked to the end, in one order, and in others with a second power
+//! cut on the way.
 //!
 //! Orders that are left out because they lead to nothing new:
 //! - The metadata writes of one transaction to one leg end as one event, and so do the last flushes of a transaction on
-//!   all legs, and the flushes of one round before a clearing or after copies. The owner only counts these ends until the
-//!   last one. What has not ended may survive a power cut or not, and what has ended may too until it is flushed, and
-//!   does after that: so whatever a power cut leaves after one of them has ended early, it may also leave if that ends
+//!   all legs, and the flushes of one round before a clearing or after copies. The owner only counts these ends until
+//!   the last one. What has not ended may survive a power cut or not, and what has ended may too until it is flushed,
+//!   and does after that: so whatever a power cut leaves after one of them has ended early, it may also leave if that ends
 //!   with the last one.
 //! - The host submits its I/O in one order.
 //! - Passes go through the channels in the order of their numbers, as they do in the product.
@@ -96,7 +97,10 @@ struct Cut {
 struct Explored {
     states: usize,
     crash_points: usize,
+    /// All its states.
     whole: bool,
+    /// All that a power cut may leave at each of them.
+    cut_whole: bool,
 }
 
 impl State {
@@ -252,6 +256,7 @@ struct Explorer<'a> {
     drives: HashSet<u64>,
     cuts: HashSet<u64>,
     whole: bool,
+    cut_whole: bool,
 }
 
 impl Explorer<'_> {
@@ -289,7 +294,8 @@ impl Explorer<'_> {
             // What was left out is at the beginning: the last choices were varied first.
             (0..self.bound.walks).try_for_each(|walk| if is_wanted() { self.walk(walk) } else { Ok(()) })?;
         }
-        Ok(Explored { states: self.states.len(), crash_points: self.cuts.len(), whole: self.whole })
+        let (states, crash_points) = (self.states.len(), self.cuts.len());
+        Ok(Explored { states, crash_points, whole: self.whole, cut_whole: self.cut_whole })
     }
 
     /// Goes from the start to an end at random.
@@ -337,7 +343,7 @@ impl Explorer<'_> {
             return Ok(());
         }
         let (remainders, all) = remainders(world, self.bound);
-        self.whole &= all;
+        self.cut_whole &= all;
         for (remainder, remains) in remainders.into_iter().enumerate() {
             let cut = world.cut(remains).map_err(|text| (Cut { remainder, recovery: 0 }, text))?;
             if !self.cuts.insert(cut.cut_fingerprint()) {
@@ -422,6 +428,7 @@ pub fn exhaustive(bound: Bound, mutant: Mutant) -> bool {
                     cuts: HashSet::new(),
                     drives: HashSet::new(),
                     whole: true,
+                    cut_whole: true,
                 };
                 let result = explorer.explore(|| {
                     watch.begin(thread, at as u64);
@@ -448,12 +455,14 @@ fn report(configurations: &[Configuration], bound: Bound, results: Vec<(usize, R
         let configuration = &configurations[at];
         match result {
             Ok(explored) => {
+                let of = |whole| if whole { "all" } else { "not all" };
                 println!(
-                    "{}: states={} crash_points={}{}",
+                    "{}: states={} ({}) crash_points={} ({})",
                     configuration.name,
                     explored.states,
+                    of(explored.whole),
                     explored.crash_points,
-                    if explored.whole { ", all" } else { "" }
+                    of(explored.whole && explored.cut_whole)
                 );
                 states += explored.states;
                 crash_points += explored.crash_points;
@@ -467,8 +476,9 @@ fn report(configurations: &[Configuration], bound: Bound, results: Vec<(usize, R
         }
     }
     println!(
-        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations as a \
-         whole, of the others {} states of one and {} random ways; {} remainders of a power cut, {} recoveries of each",
+        "exhaustive: ok configurations={} crash_points={crash_points} states={states} bound: {whole} configurations \
+         with all states, the others with {} and {} random ways; at a state {} remainders of a power cut; {} \
+         recoveries of each",
         configurations.len(),
         bound.states,
         bound.walks,

@@ -1,5 +1,5 @@
-//! For the simulator: what state an owner is in, how to go on from it in several ways, and which of its I/Os need not end
-//! in every order.
+//! For the simulator: what state an owner is in, how to go on from it in several ways, and which of its I/Os need not
+//! end in every order.
 
 use super::Owner;
 use super::action::OpId;
@@ -15,8 +15,8 @@ impl Owner {
         Self { shared, ..self.clone() }
     }
 
-    /// Adds its state to a fingerprint, except what is shared, what stays the same while it runs, and how many I/Os there
-    /// were before: two owners that wait for the same I/O are alike whatever its numbers.
+    /// Adds its state to a fingerprint, except what is shared, what stays the same while it runs, and how many I/Os
+    /// there were before: two owners that wait for the same I/O are alike whatever its numbers.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {
         (self.now_ms, self.phase, self.suspended, self.drained, self.final_ticket).hash(hasher);
         self.legs.hash(hasher);
@@ -47,7 +47,7 @@ impl Owner {
     }
 
     /// The I/Os that may end with this one as one event, itself included, in the order of their numbers: the owner only
-    /// counts them until the last has ended. None if this one had better end later, with others that have further to go.
+    /// counts them until the last has ended. None if this one is to end later, with others that have further to go.
     #[must_use]
     pub fn ends_with(&self, op: OpId) -> Vec<OpId> {
         let Some((mine, is_flush)) = self.ops.get(&op).and_then(|op| Some((op.purpose()?, op.is_flush()))) else {

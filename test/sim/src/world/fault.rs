@@ -70,8 +70,13 @@ impl World {
                 self.say(|| format!("drive {drive} hangs: {hangs}"));
             }
             7 => {
-                let ids: Vec<u64> =
-                    self.flights.iter().filter(|(_, flight)| flight.drive == drive).map(|(id, _)| *id).collect();
+                let on_drive = self.flights.iter().filter(|(_, flight)| flight.drive == drive);
+                let mut ids: Vec<u64> = on_drive.map(|(id, _)| *id).collect();
+                // Zeroing of a region that is passed by a write is rare otherwise.
+                let zeroing: Vec<u64> = ids.iter().copied().filter(|id| self.flights[id].is_zeroing()).collect();
+                if !zeroing.is_empty() && self.chooser.percent(70) {
+                    ids = zeroing;
+                }
                 if let Some(id) = self.chooser.pick(&ids)
                     && let Some(flight) = self.flights.get_mut(&id)
                 {
@@ -98,21 +103,25 @@ impl World {
         Ok(())
     }
 
+    /// A region whose copies may differ, if there is one.
+    fn suspect_region(&self) -> Option<u32> {
+        let running = self.running.as_ref()?;
+        let mut states = running.shared.regions.iter_states();
+        states.find(|(_, state)| *state == mirror_engine::RegionState::NoSync).map(|(region, _)| region)
+    }
+
     fn spoil_block(&mut self, drive: usize) {
         let geometry = self.setup.geometry();
-        let suspect = self.running.as_ref().and_then(|running| {
-            let mut states = running.shared.regions.iter_states();
-            states.find(|(_, state)| *state == mirror_engine::RegionState::NoSync).map(|(region, _)| region)
-        });
+        let suspect = self.suspect_region().filter(|_| self.chooser.percent(60));
         let block = match suspect {
-            Some(region) if self.chooser.percent(60) => geometry.region_range(region).start,
-            _ => u64::from(self.chooser.below(geometry.blocks as u32)),
+            Some(region) => geometry.region_range(region).start,
+            None => u64::from(self.chooser.below(geometry.blocks as u32)),
         };
         let block = geometry.data_offset_blocks + block;
         let bad = if self.chooser.percent(70) { Bad::HealsOnWrite } else { Bad::ForGood };
         // Only one leg has bad blocks in the recoverable regime.
         self.disks[drive].bad.insert(block, bad);
-        if !self.setup.recoverable && self.chooser.percent(30) {
+        if !self.setup.recoverable && self.chooser.percent(if suspect.is_some() { 80 } else { 20 }) {
             // The same block everywhere.
             for disk in &mut self.disks {
                 disk.bad.insert(block, bad);

@@ -69,6 +69,14 @@ pub struct Flight {
     pub aborted: bool,
 }
 
+impl Flight {
+    /// Whether it is a host's zeros.
+    pub fn is_zeroing(&self) -> bool {
+        matches!(&self.work, Work::Write { data, .. } if data.first() == Some(&crate::disk::ZERO))
+            && matches!(self.origin, Origin::Child { .. })
+    }
+}
+
 /// What a history counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
