@@ -21,7 +21,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         if io.join.all_good() && !io.unblamed {
             self.acknowledge(ios, shared, id, set)
         } else {
-            self.judge(ios, shared, id, set)
+            self.judge(ios, shared, id)
         }
     }
 
@@ -44,14 +44,14 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             let io = ios.io_mut(id);
             io.unblamed = true;
             io.report = 0;
-            return self.judge(ios, shared, id, set);
+            return self.judge(ios, shared, id);
         }
         Step::Wait
     }
 
     /// Some leg did not do it: the owner says what becomes of that leg, then the I/O is judged by the legs that remain.
     #[cold]
-    fn judge<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id, set: LegSet) -> Step {
+    fn judge<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id) -> Step {
         let number = self.number;
         let io = ios.io_mut(id);
         if io.join.verdict(io.sent) == Verdict::Refused {
@@ -142,7 +142,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let io = ios.io(id);
         debug_assert!(io.place == Place::UnderWay && io.join.pending().is_empty());
         if io.op.is_write() {
-            if io.op.is_zeroing() && outcome == Outcome::GOOD && (!io.overtaken || mutant!(ZeroedThoughOvertaken)) {
+            if io.op.is_zeroing() && outcome == Outcome::GOOD && !io.overtaken {
                 self.note_zeroed(io, shared);
             }
             let range = io.range();

@@ -662,7 +662,7 @@ impl Owner {
     fn reconcile_flushed(&mut self, copied: &Copied, flushed: LegMask) {
         let legs = copied.targets.with(copied.source).and(flushed);
         let same = self.suspects.get(&copied.region) == Some(&copied.epoch);
-        if copied.incomplete && self.readable().len() > 1 && !mutant!(ReconciledThoughUnread) {
+        if copied.incomplete && self.readable().len() > 1 {
             // No leg could read some block of it. The copies of that block may still differ, so the region stays suspect and
             // is tried again; its reads wait no longer than that, and fail.
             self.unreadable_suspect(copied.region);

@@ -8,7 +8,6 @@ use crate::LegMask;
 use crate::format::LogType;
 use crate::format::Superblock;
 use crate::format::{LegRecord, LegState};
-use crate::mutant::mutant;
 use std::sync::Arc;
 
 /// How far beyond a generation of another history the next one is.
@@ -212,10 +211,7 @@ impl Owner {
         // The first leg decides; the others' turn changes nothing.
         let TxnKind::Record { heartbeat_ms, .. } = &mut self.txns[txn_at].kind else { return };
         let Some(issued_ms) = heartbeat_ms.take() else { return };
-        let mut until_ms = self.lease.succeeded(issued_ms);
-        if mutant!(LeaseFromCompletion) {
-            until_ms += self.now_ms - issued_ms;
-        }
+        let until_ms = self.lease.succeeded(issued_ms);
         self.shared.lease_until_ms.store(until_ms, std::sync::atomic::Ordering::Release);
         self.wake_wanted = true;
     }

@@ -338,18 +338,24 @@ impl World {
 
     /// Something in flight ends.
     pub fn complete_something(&mut self) -> Verdict {
-        let late = self.chooser_late();
+        let (late, stalls) = (self.chooser_late(), self.owner_stalls());
         let disks = &self.disks;
         let ready: Vec<u64> = self
             .flights
             .iter()
             .filter(|(_, flight)| (!disks[flight.drive].hangs && !flight.hung) || late)
+            .filter(|(_, flight)| !(stalls && matches!(flight.origin, Origin::Owner { .. })))
             .map(|(id, _)| *id)
             .collect();
         match self.chooser.pick(&ready) {
             Some(id) => self.complete(id),
             None => self.deliver_something(),
         }
+    }
+
+    /// Whether the owner's core stands still.
+    pub fn owner_stalls(&self) -> bool {
+        self.faults && self.now_ms < self.owner_stalls_ms
     }
 
     /// Whether what hangs may end now.
@@ -474,13 +480,14 @@ impl World {
 
     /// A message arrives: a report, a wake-up, a step of a pass, memory.
     pub fn deliver_something(&mut self) -> Verdict {
+        let stalls = self.owner_stalls();
         let running = self.engine();
         let mut due = Vec::new();
-        if !running.shared.reports.is_empty() {
+        if !running.shared.reports.is_empty() && !stalls {
             due.push(0);
             due.push(0);
         }
-        if !running.sweeps.is_empty() {
+        if !running.sweeps.is_empty() && !stalls {
             due.push(1);
         }
         if !running.wakes.is_empty() {
@@ -550,9 +557,16 @@ impl World {
 
     pub fn tick_all(&mut self) -> Verdict {
         let now_ms = self.now_ms;
+        if self.faults && self.setup.leased && self.chooser.percent(4) {
+            // The owner's core stands still while the others go on.
+            self.owner_stalls_ms = now_ms + 2500;
+        }
+        let stalls = self.owner_stalls();
         let Some(running) = self.running.as_mut() else { return Ok(()) };
-        running.owner.tick(now_ms);
-        self.drain_owner()?;
+        if !stalls {
+            running.owner.tick(now_ms);
+            self.drain_owner()?;
+        }
         for at in 0..self.engine().channels.len() {
             let Running { channels, table, shared, .. } = self.engine();
             if let Some(channel) = channels[at].as_mut() {

@@ -41,6 +41,7 @@ impl World {
         if !self.faults {
             return self.complete_something();
         }
+        self.tell_time();
         let drives = self.strikable();
         let Some(drive) = self.chooser.pick(&drives) else { return Ok(()) };
         let what = self.chooser.below(14);
@@ -257,7 +258,20 @@ impl World {
         Ok(())
     }
 
+    /// Whoever calls the owner tells it the time.
+    fn tell_time(&mut self) {
+        let now_ms = self.now_ms;
+        if let Some(running) = self.running.as_mut() {
+            running.owner.set_now(now_ms);
+        }
+    }
+
     pub fn operator_acts(&mut self) -> Verdict {
+        if self.owner_stalls() {
+            return self.complete_something();
+        }
+        self.tell_time();
+        self.drain_owner()?;
         let running = self.engine();
         if running.offline {
             // The glue tears a mirror down that lost its last leg; examination starts it again.

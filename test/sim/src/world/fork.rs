@@ -91,6 +91,7 @@ impl World {
             setup: self.setup.clone(),
             chooser: Chooser::script(Vec::new()),
             now_ms: self.now_ms,
+            owner_stalls_ms: self.owner_stalls_ms,
             disks: self.disks.clone(),
             slots: self.slots.clone(),
             log: self.log,

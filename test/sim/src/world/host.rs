@@ -22,7 +22,16 @@ impl World {
             16 | 17 => Op::Unmap,
             _ => Op::Flush,
         };
-        let range = self.random_range(op);
+        let mut range = self.random_range(op);
+        let mut zeroing =
+            self.engine().requests.iter().flatten().filter(|request| request.op.is_write() && request.value == 0);
+        if let Some(other) = zeroing.next().map(|request| request.range.clone())
+            && op == Op::Write
+            && self.chooser.percent(40)
+        {
+            // Into what is being zeroed.
+            range = other.start..other.start + 1;
+        }
         self.submit(channel, op, range)
     }
 

@@ -92,6 +92,8 @@ pub struct World {
     pub setup: Setup,
     pub chooser: Chooser,
     pub now_ms: u64,
+    /// The owner's core stands still until then.
+    pub owner_stalls_ms: u64,
     pub disks: Vec<Disk>,
     /// The drive in each slot, and the log's.
     pub slots: Vec<usize>,

@@ -100,6 +100,7 @@ impl World {
             slots: (0..setup.legs).collect(),
             log,
             now_ms: 1000,
+            owner_stalls_ms: 0,
             flights: BTreeMap::new(),
             next_flight: 0,
             running: None,
