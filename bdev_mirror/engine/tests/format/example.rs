@@ -2,7 +2,7 @@
 
 use mirror_engine::OwnerId;
 use mirror_engine::format::{
-    Geometry, LegRecord, LegState, LogType, Superblock, default_data_offset_blocks, default_region_blocks,
+    COUNTER_MAX, Geometry, LegRecord, LegState, LogType, Superblock, default_data_offset_blocks, default_region_blocks,
 };
 use mirror_engine::{MAX_LEGS, Slot};
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ prop_compose! {
 }
 
 fn any_legs(geometry: (Geometry, LogType)) -> impl Strategy<Value = (Geometry, LogType, u64, Vec<LegRecord>)> {
-    (1..=u64::MAX).prop_flat_map(move |generation| {
+    (1..=COUNTER_MAX).prop_flat_map(move |generation| {
         let needed = geometry.0.data_offset_blocks + geometry.0.blocks;
         let (geometry, log) = geometry.clone();
         prop::collection::vec(any_record(generation, needed), MAX_LEGS)
@@ -118,7 +118,7 @@ pub fn any_superblock() -> impl Strategy<Value = Superblock> {
     let rest = (
         any::<[u128; 5]>(),
         any::<[bool; 3]>(),
-        (1..=u64::MAX, any::<u64>(), any::<u32>()),
+        (1..=COUNTER_MAX, 0..=COUNTER_MAX, any::<u32>()),
         (0..MAX_LEGS, 0..MAX_LEGS),
         "[^\0]{1,15}",
         any::<[u64; 2]>(),

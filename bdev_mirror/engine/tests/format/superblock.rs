@@ -114,6 +114,7 @@ fn fields_have_to_agree() {
         broken(|s| s.legs[15].uuid = uuid(0x50)),
         ContentError::Duplicate { uuid: uuid(0x50), first: 1, second: 15 }
     );
+    assert!(matches!(broken(|s| s.heartbeat = u64::MAX), ContentError::Counter { field: "heartbeat", .. }));
     assert!(matches!(broken(|s| s.legs[1].last_in_sync = 8), ContentError::LastInSync { slot: 1, .. }));
     assert_eq!(broken(|s| s.legs[0].state = LegState::Stale), ContentError::NoneInSync);
     assert_eq!(broken(|s| s.source = Some(slot(3))), ContentError::Source { slot: 3, found: LegState::Empty });
