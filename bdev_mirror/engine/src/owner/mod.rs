@@ -8,6 +8,7 @@ mod action;
 mod admission;
 mod clearing;
 mod copy;
+mod copy_flush;
 mod fingerprint;
 mod legs;
 mod marks;

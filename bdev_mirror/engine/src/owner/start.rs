@@ -238,10 +238,4 @@ impl Owner {
             self.wake_wanted = true;
         }
     }
-
-    /// Whether there is a map on the legs or a log at all.
-    #[must_use]
-    pub fn has_log(&self) -> bool {
-        self.config.log != LogType::Core && !self.log_lost
-    }
 }

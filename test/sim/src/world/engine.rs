@@ -283,7 +283,6 @@ impl World {
                 let Running { channels, table, shared, .. } = self.engine();
                 let Some(open) = channels[channel].as_mut() else { return Ok(()) };
                 let step = open.child_refused(table, shared, io, slot, Fault::Failed);
-                self.count_good_if_planted(io, drive);
                 if step != ChannelStep::Send {
                     return self.follow(channel, io, step);
                 }
@@ -292,9 +291,6 @@ impl World {
             self.send_child(channel, io, slot)?;
         }
     }
-
-    /// A planted mistake may take a refused child for a good one; the truth does not.
-    fn count_good_if_planted(&mut self, _io: u32, _drive: usize) {}
 
     fn send_child(&mut self, channel: usize, io: u32, slot: Slot) -> Verdict {
         let drive = self.drive_of(slot.index());
