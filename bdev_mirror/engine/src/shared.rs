@@ -1,5 +1,6 @@
 //! What the owner and the channels of a mirror share.
 
+use crate::read_policy::PublishedReadRules;
 use crate::{
     LegMask, LegSet, PublishedLegSet, RangeTable, RegionMap, RegionState, RegionWord, Report, Windows, Writer,
 };
@@ -34,6 +35,8 @@ struct Reports {
 pub struct Shared {
     /// Which legs serve.
     pub legs: PublishedLegSet,
+    /// Which of them serves a read.
+    pub read_rules: PublishedReadRules,
     /// The state of every region.
     pub regions: RegionMap,
     /// Write ranges in regions that several channels write.
@@ -65,6 +68,7 @@ impl Shared {
     pub fn new(sizes: SharedSizes) -> Self {
         Self {
             legs: PublishedLegSet::new(LegSet::OFFLINE),
+            read_rules: PublishedReadRules::default(),
             regions: RegionMap::new(sizes.regions, RegionWord::new(RegionState::Clean, Writer::NOBODY)),
             ranges: RangeTable::new(RANGE_SHARDS.min(sizes.regions as usize), RANGE_ENTRIES),
             windows: Windows::default(),
@@ -137,6 +141,7 @@ impl Shared {
         });
         Self {
             legs: PublishedLegSet::new(self.legs.load()),
+            read_rules: PublishedReadRules::new(self.read_rules.load()),
             regions: self.regions.fork(),
             ranges: self.ranges.fork(),
             windows: self.windows.fork(),
@@ -162,7 +167,7 @@ impl Shared {
 
     /// Adds all of it to a fingerprint, while no call is under way.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {
-        self.legs.load().hash(hasher);
+        (self.legs.load(), self.read_rules.load()).hash(hasher);
         self.regions.hash_into(hasher);
         self.ranges.hash_into(hasher);
         self.windows.hash_into(hasher);

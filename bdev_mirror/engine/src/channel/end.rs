@@ -119,7 +119,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             let _ = shared.send(Report::ReadBad { channel: number, slot, block: io.block, blocks: io.blocks });
         }
         let (aborted, untried) = (io.aborted, shared.legs.load().readable().minus(io.tried));
-        if !aborted && let Some(next) = self.choose_leg(untried) {
+        if !aborted && let Some(next) = self.choose_leg(shared, untried) {
             let io = ios.io_mut(id);
             io.hung = false;
             io.sent = LegMask::only(next);

@@ -5,7 +5,7 @@ use crate::mutant::mutant;
 use crate::region_map::RegionState;
 use crate::{
     Claim, Failure, HostIos, IoList, LegMask, LegSet, MAX_REGIONS_PER_IO, Op, Outcome, Report, Shared, Writer,
-    host_io::Place, read_policy,
+    host_io::Place,
 };
 
 /// What the regions of a write say.
@@ -59,16 +59,17 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         }
         let readable = if mutant!(ReadAheadOfCopy) { set.writable() } else { set.readable() };
         let readable = readable.minus(ios.io(id).tried);
-        match self.choose_leg(readable) {
+        match self.choose_leg(shared, readable) {
             Some(slot) => self.begin(ios, id, LegMask::only(slot), LegMask::only(slot), now_ms),
             None => self.refuse(ios, id, Outcome::Failed(Failure::Offline)),
         }
     }
 
     #[inline]
-    pub(super) fn choose_leg(&mut self, legs: LegMask) -> Option<crate::Slot> {
+    pub(super) fn choose_leg(&mut self, shared: &Shared, legs: LegMask) -> Option<crate::Slot> {
         let outstanding = &self.outstanding;
-        let slot = read_policy::least_outstanding(legs, self.last_read, |slot| outstanding[slot.index()])?;
+        let rules = shared.read_rules.load();
+        let slot = rules.choose(legs, self.last_read, |slot| outstanding[slot.index()])?;
         self.last_read = slot.index();
         Some(slot)
     }

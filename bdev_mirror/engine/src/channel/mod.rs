@@ -11,8 +11,12 @@ mod pass;
 
 use crate::host_io::Place;
 use crate::mutant::mutant;
-use crate::{Failure, Fault, HostIo, HostIos, IoList, Join, LegMask, MAX_LEGS, Outcome, Shared, Slot, Writer};
+use crate::region_map::RegionState;
+use crate::{
+    Failure, Fault, HostIo, HostIos, IoList, Join, LegMask, MAX_LEGS, Op, Outcome, SequentialWrites, Shared, Slot, Writer,
+};
 use filter::OverlapFilter;
+use std::ops::RangeInclusive;
 
 /// What follows for an I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct ChannelLimits {
     pub parked_max: u32,
     /// Longest time that a child may take before its leg is reported.
     pub leg_timeout_ms: u64,
+    /// Regions marked ahead of a stream of writes; 0: none.
+    pub mark_ahead_regions: u32,
 }
 
 /// The mirror on one thread.
@@ -46,6 +52,7 @@ pub struct Channel<Id> {
     /// Ranges of the writes under way, and of those parked.
     writes: OverlapFilter,
     parked_writes: OverlapFilter,
+    sequential: SequentialWrites,
     /// Children in flight on each leg.
     outstanding: [u32; MAX_LEGS],
     /// The leg that served the last read.
@@ -74,6 +81,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             parked_count: 0,
             writes: OverlapFilter::default(),
             parked_writes: OverlapFilter::default(),
+            sequential: SequentialWrites::new(limits.mark_ahead_regions),
             outstanding: [0; MAX_LEGS],
             last_read: usize::from(number),
             under_way_at: None,
@@ -113,7 +121,28 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     /// An I/O comes from the host. It must be new ([`HostIo::new`]).
     #[inline]
     pub fn submit<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id, now_ms: u64) -> Step {
-        self.classify(ios, shared, id, now_ms)
+        let step = self.classify(ios, shared, id, now_ms);
+        let io = ios.io(id);
+        // After its own regions were asked for.
+        if io.op == Op::Write
+            && let Some(ahead) =
+                self.sequential.note_write(io.block, io.blocks.into(), shared.region_shift, shared.regions.len())
+        {
+            self.mark_ahead(shared, ahead);
+        }
+        step
+    }
+
+    /// A stream of writes comes to these regions: they are marked before it gets there.
+    #[cold]
+    fn mark_ahead(&self, shared: &Shared, ahead: RangeInclusive<u32>) {
+        let is_to_be_marked =
+            |region: &u32| matches!(shared.regions.load(*region).state(), RegionState::Clean | RegionState::Unwritten);
+        let wanting = |regions: RangeInclusive<u32>| regions.filter(is_to_be_marked);
+        if let (Some(first), Some(last)) = (wanting(ahead.clone()).next(), wanting(ahead).next_back()) {
+            // A full queue loses nothing: the stream's own write asks when it gets there.
+            let _ = shared.send(crate::Report::MarkAhead { channel: self.number, first, last });
+        }
     }
 
     /// The leg to send the next child of this I/O to. The child counts as in flight from here on: the caller sends it, or

@@ -165,6 +165,20 @@ pub enum Event {
     LogLost,
     /// All I/O has ended, and new I/O waits.
     Suspended,
+    /// A leg takes several times as long as the others do; reads avoid it.
+    LegSlow {
+        /// Which.
+        slot: Slot,
+        /// How long its I/O takes.
+        latency_us: u64,
+        /// How long the others' does.
+        others_us: u64,
+    },
+    /// A leg is slow no more, or gets another chance.
+    LegNotSlow {
+        /// Which.
+        slot: Slot,
+    },
 }
 
 /// Why a leg is out.
@@ -186,4 +200,6 @@ pub enum WhyOut {
     Gone,
     /// It was asked for.
     Asked,
+    /// It was far slower than the others for longer than the options bear.
+    Slow,
 }

@@ -31,6 +31,7 @@ impl Owner {
         self.resolved.hash(hasher);
         (&self.marks, &self.clearing, self.progress_wanted, self.progress_ms).hash(hasher);
         (&self.copier, &self.pacer, self.pacing, self.host_latency, self.resync_paused).hash(hasher);
+        (&self.slow_legs, self.slow_judged_ms).hash(hasher);
         (&self.unread, self.unread_retry_ms, self.drain_again, self.generation_seen, &self.unmarked).hash(hasher);
         (&self.suspects, self.suspect_epoch, &self.wanted).hash(hasher);
         (self.source, self.source_ticket, self.source_recorded).hash(hasher);

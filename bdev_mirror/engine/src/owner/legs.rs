@@ -149,6 +149,7 @@ impl Owner {
         leg.life += 1;
         leg.unrepaired.clear();
         leg.skipped.clear();
+        self.slow_legs.forget(slot);
         if !mutant!(LostLegForgetsDirty)
             && let Some(map) = &mut leg.out_of_sync
         {

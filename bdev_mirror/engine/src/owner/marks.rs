@@ -44,13 +44,17 @@ impl Owner {
         if region >= self.shared.regions.len() || self.phase == Phase::Offline {
             return;
         }
+        if ahead && (self.phase != Phase::Running || self.suspended || self.stuck) {
+            // The stream does not go on for now.
+            return;
+        }
         let word = self.shared.regions.load(region);
         match word.state() {
             RegionState::Clean => {
                 self.shared.regions.set(region, RegionState::Marking, Writer::NOBODY);
                 self.marks.ready.insert(region, Marked { region, writer, filled: None });
             }
-            RegionState::Unwritten => self.mark_unwritten(region, writer),
+            RegionState::Unwritten => self.mark_unwritten(region, writer, ahead),
             RegionState::Marking => {
                 let marked = self.marks.ready.get_mut(&region);
                 if let Some(marked) = marked.filter(|_| !ahead) {
@@ -73,11 +77,11 @@ impl Owner {
         }
     }
 
-    fn mark_unwritten(&mut self, region: u32, writer: Writer) {
+    fn mark_unwritten(&mut self, region: u32, writer: Writer, ahead: bool) {
         if let Some(marked) = self.marks.ready.get_mut(&region) {
-            marked.writer = both(marked.writer, writer);
+            marked.writer = if ahead { marked.writer } else { both(marked.writer, writer) };
         } else if let Some((known, _)) = self.marks.filling.get_mut(&region) {
-            *known = both(*known, writer);
+            *known = if ahead { *known } else { both(*known, writer) };
         } else if !self.is_in_commit(region) {
             if mutant!(SkipZeroFill) {
                 let marked = Marked { region, writer, filled: Some(self.writable()) };

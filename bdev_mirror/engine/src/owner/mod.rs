@@ -14,6 +14,7 @@ mod legs;
 mod marks;
 mod ops;
 mod pass;
+mod reading;
 mod record;
 mod repair;
 mod report;
@@ -29,6 +30,7 @@ use crate::error_budget::ErrorBudget;
 use crate::lease::Lease;
 use crate::mutant::mutant;
 use crate::pacer::Pacer;
+use crate::slow_leg::SlowLegs;
 use crate::{Bits, LatencySample, LegMask, LegSet, MAX_LEGS, Options, Pass, Shared, Slot};
 use clearing::Clearing;
 use copy::Copier;
@@ -116,6 +118,8 @@ pub struct Owner {
     /// A resync is being paced.
     pacing: bool,
     host_latency: LatencySample,
+    slow_legs: SlowLegs,
+    slow_judged_ms: u64,
     resync_paused: bool,
 
     /// Regions whose copies may differ, each with the number of its latest suspicion.
@@ -192,6 +196,7 @@ impl Owner {
         }
         self.restore_refused();
         self.pace();
+        self.judge_slow_legs();
         if self.now_ms >= self.unread_retry_ms {
             self.retry_unread();
         }

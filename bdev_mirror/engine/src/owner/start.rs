@@ -16,6 +16,7 @@ use crate::maps::Maps;
 use crate::mutant::mutant;
 use crate::pacer::Pacer;
 use crate::region_map::RegionState;
+use crate::slow_leg::SlowLegs;
 use crate::{Bits, LegMask, MAX_LEGS, MAX_WINDOWS, Options, Pass, Shared, Slot, Writer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -124,6 +125,8 @@ impl Owner {
             pacer: Pacer::new(start.options.pacer, start.now_ms),
             pacing: false,
             host_latency: Default::default(),
+            slow_legs: SlowLegs::default(),
+            slow_judged_ms: start.now_ms,
             resync_paused: false,
             suspects: BTreeMap::new(),
             suspect_epoch: 0,
