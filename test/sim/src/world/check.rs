@@ -2,10 +2,8 @@
 
 use super::engine::Request;
 use super::{Flight, Origin, Verdict, Work, World};
-use crate::disk::Block;
-use mirror_engine::format::{LegState, LogType, MapKind, SUPERBLOCK_BYTES, Superblock};
+use mirror_engine::format::{LegState, LogType, MapKind};
 use mirror_engine::{Failure, Outcome, RegionState, Slot};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 impl World {
@@ -54,7 +52,7 @@ impl World {
         self.check_own_mark(slot)
     }
 
-    fn is_current_life(&self, flight: &Flight) -> bool {
+    pub fn is_current_life(&self, flight: &Flight) -> bool {
         match (flight.slot, &self.running) {
             (Some(slot), Some(running)) => {
                 running.lives[slot] == flight.life && running.shared.legs.load().writable().contains(slot_of(slot))
@@ -64,7 +62,7 @@ impl World {
     }
 
     /// A region's dirty bit is durable wherever it may be looked for.
-    fn check_marked(&self, region: u32) -> Verdict {
+    pub fn check_marked(&self, region: u32) -> Verdict {
         let log_counts = match self.setup.log {
             LogType::Core => return Ok(()),
             LogType::Internal => None,
@@ -91,7 +89,7 @@ impl World {
     }
 
     /// A leg that is not in sync says so itself before anything is written to it.
-    fn check_own_mark(&self, slot: usize) -> Verdict {
+    pub fn check_own_mark(&self, slot: usize) -> Verdict {
         let Some(running) = &self.running else { return Ok(()) };
         let set = running.shared.legs.load();
         if !self.has_superblocks() || set.required().contains(slot_of(slot)) {
@@ -269,7 +267,7 @@ impl World {
         Ok(())
     }
 
-    fn overlapping(&self, request: &Request) -> bool {
+    pub fn overlapping(&self, request: &Request) -> bool {
         let Some(running) = &self.running else { return false };
         running.requests.iter().flatten().any(|other| {
             other.key != request.key
@@ -311,280 +309,6 @@ impl World {
         for drive in self.required_drives() {
             if self.disks[drive].has_unflushed(request.clocks[drive], offset) {
                 return Err(format!("a flush was acknowledged, drive {drive} has older writes in its cache"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The owner writes metadata.
-    pub fn check_metadata_write(&mut self, drive: usize, slot: Option<usize>, block: u64, data: &[Block]) -> Verdict {
-        let geometry = self.setup.geometry();
-        for flight in self.flights.values().filter(|flight| flight.drive == drive) {
-            if let (Origin::Owner { .. }, Work::Write { block: other, .. }) = (flight.origin, &flight.work) {
-                let current = flight.slot.is_none() || self.is_current_life(flight);
-                if *other == block && current {
-                    return Err(format!("two writes of metadata block {block} are in flight on drive {drive}"));
-                }
-            }
-        }
-        let is_superblock = (0..2).any(|copy| geometry.superblock_block(copy) == block);
-        let (true, Some(slot)) = (is_superblock, slot) else { return Ok(()) };
-        let bytes: Vec<u8> = data
-            .iter()
-            .flat_map(|block| match block {
-                Block::Bytes(bytes) => bytes.to_vec(),
-                Block::Stamp(_) => Vec::new(),
-            })
-            .collect();
-        let superblock = Superblock::decode(&bytes[..SUPERBLOCK_BYTES])
-            .map_err(|error| format!("a superblock is written that does not decode: {error}"))?;
-        self.check_generation(&superblock)?;
-        self.truth.heartbeats.entry(superblock.heartbeat).or_insert(self.now_ms);
-        self.check_promotion(&superblock)?;
-        for slot in self.slots_of(superblock.in_sync()) {
-            if self.truth_of_promotion(slot) {
-                // From here on it may be trusted after a crash.
-                self.check_in_sync(slot)?;
-                self.truth.current.insert(self.slots[slot]);
-            }
-        }
-        debug_assert_eq!(superblock.slot.index(), slot);
-        Ok(())
-    }
-
-    fn check_generation(&mut self, superblock: &Superblock) -> Verdict {
-        let generation = superblock.generation;
-        if generation < self.truth.generation {
-            return Err(format!("generation {generation} after {}", self.truth.generation));
-        }
-        self.truth.generation = generation;
-        Ok(())
-    }
-
-    /// What became durable on a drive under a generation is all that ever does.
-    pub fn check_generations(&mut self, drive: usize) -> Verdict {
-        let geometry = self.setup.geometry();
-        for copy in 0..2 {
-            let block = geometry.superblock_block(copy);
-            let bytes = self.disks[drive].bytes(block, geometry.superblock_blocks(), true);
-            if let Some(Ok(superblock)) = bytes.map(|bytes| Superblock::decode(&bytes[..SUPERBLOCK_BYTES])) {
-                self.check_generation_once(&superblock)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_generation_once(&mut self, superblock: &Superblock) -> Verdict {
-        let mut hasher = DefaultHasher::new();
-        let legs: Vec<_> = superblock.legs.iter().map(|leg| (leg.uuid, leg.state)).collect();
-        (legs, superblock.source, superblock.log_lost, superblock.clean, superblock.owner).hash(&mut hasher);
-        let content = hasher.finish();
-        let generation = superblock.generation;
-        match self.truth.generations.insert(generation, content) {
-            Some(before) if before != content => Err(format!("generation {generation} is used twice")),
-            _ => Ok(()),
-        }
-    }
-
-    /// A leg is called in sync only with maps like the others'.
-    fn check_promotion(&self, superblock: &Superblock) -> Verdict {
-        if self.setup.log != LogType::Internal || !self.running.as_ref().is_some_and(|running| running.started) {
-            return Ok(());
-        }
-        let listed = self.slots_of(superblock.in_sync());
-        let Some((&first, others)) = listed.split_first() else { return Ok(()) };
-        let geometry = self.setup.geometry();
-        for &other in others {
-            for kind in MapKind::all() {
-                let block = geometry.unit_block(kind, 0);
-                let (one, two) = (self.slots[first], self.slots[other]);
-                if self.disks[one].is_bad(block) || self.disks[two].is_bad(block) {
-                    continue;
-                }
-                let is_valid = |drive: usize| self.map_bit(drive, kind, 0, true).is_some();
-                if !is_valid(two) && is_valid(one) {
-                    return Err(format!("slot {other} is recorded as in sync before its map {kind:?}"));
-                }
-                for region in 0..geometry.regions() {
-                    let bits = (self.map_bit(one, kind, region, true), self.map_bit(two, kind, region, true));
-                    let matters = match kind {
-                        // Bits that were cleared in memory are cleared on the legs some time later.
-                        MapKind::OutOfSync(slot) => {
-                            bits.1 == Some(false) && self.is_clean(region) && self.lacks(slot.index(), one, region)
-                        }
-                        _ => true,
-                    };
-                    // A commit that failed on one of them is about to fail that leg.
-                    if bits.0 != bits.1 && matters && self.truth_of_promotion(other) {
-                        return Err(format!(
-                            "slot {other} is recorded as in sync, its map {kind:?} differs in region {region}"
-                        ));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_clean(&self, region: u32) -> bool {
-        self.running.as_ref().is_some_and(|running| running.shared.regions.load(region).state() == RegionState::Clean)
-    }
-
-    /// Whether the leg in a slot holds something else in a region than another drive.
-    fn lacks(&self, slot: usize, other: usize, region: u32) -> bool {
-        let geometry = self.setup.geometry();
-        let Some(&drive) = self.slots.get(slot) else { return false };
-        geometry.region_range(region).any(|block| {
-            let at = geometry.data_offset_blocks + block;
-            self.disks[drive].durable(at) != self.disks[other].durable(at)
-        })
-    }
-
-    /// Whether a slot is being recorded as in sync for the first time.
-    fn truth_of_promotion(&self, slot: usize) -> bool {
-        self.running.as_ref().is_some_and(|running| {
-            let set = running.shared.legs.load();
-            set.required().contains(slot_of(slot)) && !set.readable().contains(slot_of(slot))
-        })
-    }
-
-    /// A leg is in sync: it has whatever is clean.
-    pub fn check_in_sync(&mut self, slot: usize) -> Verdict {
-        let drive = self.slots[slot];
-        let geometry = self.setup.geometry();
-        let Some(running) = &self.running else { return Ok(()) };
-        let readable = self.slots_of(running.shared.legs.load().readable());
-        let Some(other) = readable.into_iter().map(|slot| self.slots[slot]).find(|other| *other != drive) else {
-            return Ok(());
-        };
-        for region in 0..geometry.regions() {
-            if running.shared.regions.load(region).state() != RegionState::Clean {
-                continue;
-            }
-            for block in geometry.region_range(region) {
-                let at = geometry.data_offset_blocks + block;
-                if self.disks[drive].durable(at) != self.disks[other].durable(at) {
-                    return Err(format!(
-                        "slot {slot} is called in sync, block {block} is {:?} there and {:?} on drive {other}",
-                        self.disks[drive].durable(at),
-                        self.disks[other].durable(at)
-                    ));
-                }
-            }
-        }
-        self.truth.inconsistent.remove(&drive);
-        self.truth.wild.remove(&drive);
-        self.truth.agreed.retain(|agreed| !agreed.contains(&drive));
-        // It is what the others are now.
-        self.truth.diverged.retain(|(one, two)| *one != drive && *two != drive);
-        let apart: Vec<_> = self.truth.diverged.iter().filter(|(one, _)| *one == other).map(|(_, two)| *two).collect();
-        self.truth.diverged.extend(apart.iter().flat_map(|&two| [(drive, two), (two, drive)]));
-        // Whatever is under way was given to it by the copy.
-        for request in self.engine().requests.iter_mut().flatten() {
-            request.good.insert(drive);
-        }
-        Ok(())
-    }
-
-    /// A region that became clean is alike on all legs, durably.
-    pub fn look_at_regions(&mut self) -> Verdict {
-        let geometry = self.setup.geometry();
-        let Some(running) = &mut self.running else { return Ok(()) };
-        let before = std::mem::take(&mut running.states);
-        let now: Vec<RegionState> = running.shared.regions.iter_states().map(|(_, state)| state).collect();
-        running.states.clone_from(&now);
-        for (region, state) in now.iter().enumerate() {
-            let region = region as u32;
-            let opened = before
-                .get(region as usize)
-                .is_some_and(|before| matches!(before, RegionState::Unwritten | RegionState::RefusedUnwritten));
-            if opened && *state == RegionState::Dirty {
-                // A leg that was out was not zeroed: it does not read as the others do.
-                let required = self.required_drives();
-                self.truth.current.retain(|drive| required.contains(drive));
-            }
-            if matches!(before.get(region as usize), Some(RegionState::NoSync | RegionState::Unread))
-                && *state == RegionState::Dirty
-            {
-                self.check_reconciled(region)?;
-            }
-            let cleared = before.get(region as usize).is_some_and(|before| {
-                matches!(before, RegionState::Cleaning | RegionState::CleaningZeroed)
-                    && matches!(state, RegionState::Clean | RegionState::Unwritten)
-            });
-            if !cleared {
-                continue;
-            }
-            self.cover_region(region, crate::coverage::Happening::Clear);
-            let drives = self.required_drives();
-            for block in geometry.region_range(region) {
-                let at = geometry.data_offset_blocks + block;
-                for pair in drives.windows(2) {
-                    if self.disks[pair[0]].durable(at) != self.disks[pair[1]].durable(at) {
-                        return Err(format!(
-                            "region {region} is {state:?}, block {block} differs durably on drives {pair:?}"
-                        ));
-                    }
-                }
-                if let Some(drive) = drives.iter().find(|drive| self.disks[**drive].is_volatile(at)) {
-                    return Err(format!(
-                        "region {region} is {state:?}, block {block} is in the cache of drive {drive}"
-                    ));
-                }
-            }
-            self.check_cleared_for_absent(region)?;
-        }
-        Ok(())
-    }
-
-    /// A region may be read again: what a read decides now is durable on every leg.
-    fn check_reconciled(&self, region: u32) -> Verdict {
-        let geometry = self.setup.geometry();
-        let drives = self.required_drives();
-        for block in geometry.region_range(region).filter(|&block| self.model.is_undecided(block)) {
-            let at = geometry.data_offset_blocks + block;
-            if self.disks.iter().any(|disk| disk.is_bad(at)) {
-                continue;
-            }
-            let mut values = drives.iter().map(|&drive| self.disks[drive].durable(at));
-            let first = values.next();
-            if values.any(|value| Some(value) != first) || drives.iter().any(|&drive| self.disks[drive].is_volatile(at))
-            {
-                return Err(format!(
-                    "region {region} is reconciled, block {block} is not alike and durable on drives {drives:?}"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// A region was cleared: every leg that lacks it is durably known to.
-    fn check_cleared_for_absent(&self, region: u32) -> Verdict {
-        if self.setup.log != LogType::Internal {
-            return Ok(());
-        }
-        let geometry = self.setup.geometry();
-        let required = self.required_drives();
-        let Some(&one) = required.first() else { return Ok(()) };
-        let Some(running) = &self.running else { return Ok(()) };
-        if running.shared.regions.load(region).state() == RegionState::Unwritten {
-            return Ok(());
-        }
-        for (slot, &drive) in self.slots.iter().enumerate() {
-            if required.contains(&drive) || self.truth.wild.contains(&drive) {
-                continue;
-            }
-            let lacks = geometry.region_range(region).any(|block| {
-                let at = geometry.data_offset_blocks + block;
-                self.disks[drive].durable(at) != self.disks[one].durable(at)
-            });
-            let kind = MapKind::OutOfSync(slot_of(slot));
-            for &other in &required {
-                if lacks && self.map_bit(other, kind, region, true) == Some(false) {
-                    return Err(format!(
-                        "region {region} was cleared, slot {slot} lacks it and drive {other} does not know"
-                    ));
-                }
             }
         }
         Ok(())

@@ -1,12 +1,18 @@
 //! A mirror, its drives, its host and its operator.
 
+mod admission;
 mod boot;
 mod check;
+mod child;
 mod engine;
 mod fault;
 mod finish;
+mod flight;
 mod fork;
 mod host;
+mod records;
+mod recovery;
+mod regions;
 mod setup;
 mod truth;
 

@@ -1,0 +1,161 @@
+//! What a start goes by, and whether it may: the maps that were left, and who has every acknowledged write.
+
+use super::{Verdict, World};
+use mirror_engine::Bits;
+use mirror_engine::assembly::{Allowed, Found};
+use mirror_engine::format::{LegState, LogType, MapKind, Superblock};
+use mirror_engine::maps::Maps;
+use std::collections::BTreeMap;
+
+impl World {
+    /// The legs that serve have every acknowledged write, unless an operator took less.
+    pub fn check_start(&mut self, serving: &[usize], allowed: Allowed, found: &[Found], drives: &[usize]) -> Verdict {
+        self.truth.giving_up = None;
+        let current: Vec<_> = serving.iter().filter(|drive| self.truth.current.contains(drive)).collect();
+        let agreed = self.truth.agreed.iter().any(|agreed| serving.iter().all(|drive| agreed.contains(drive)));
+        if allowed != Allowed::default() {
+            // Once this is recorded, it may start so by itself, whatever others do meanwhile.
+            self.truth.agreed.push(serving.iter().copied().collect());
+            self.truth.agreed.push(self.truth.current.clone());
+        }
+        if allowed.winner.is_none() {
+            self.check_not_diverged(serving, found, drives)?;
+        }
+        if current.len() == serving.len() {
+            return Ok(());
+        }
+        if allowed == Allowed::default() && !agreed {
+            return Err(format!(
+                "started by itself from drives {serving:?}, only {:?} have every acknowledged write",
+                self.truth.current
+            ));
+        }
+        if !current.is_empty() {
+            return Err(format!(
+                "started from drives {serving:?}, of which only {current:?} have every acknowledged write"
+            ));
+        }
+        if serving.iter().any(|drive| self.clones.contains(drive)) {
+            return Err(format!("started from a copy of a drive among {serving:?}"));
+        }
+        let inconsistent = serving
+            .iter()
+            .any(|drive| self.truth.inconsistent.contains(drive) && self.says_inconsistent(*drive, found, drives));
+        if inconsistent && !allowed.accept_inconsistent && !agreed {
+            return Err(format!("started from drives {serving:?} that a resync was writing, without a word"));
+        }
+        // The writes are given up when it serves.
+        self.truth.giving_up = Some(serving.iter().copied().collect());
+        Ok(())
+    }
+
+    /// The mirror serves, from legs that lack acknowledged writes: an operator wanted it so.
+    pub fn give_up(&mut self) {
+        let Some(serving) = self.truth.giving_up.take() else { return };
+        self.say(|| "acknowledged writes are given up".into());
+        self.model.anything(|_| true);
+        let apart = self.truth.current.iter().filter(|drive| !serving.contains(drive));
+        self.truth.parting = apart.flat_map(|&other| serving.iter().map(move |&drive| (drive, other))).collect();
+        for drive in self.slots.clone() {
+            if !serving.contains(&drive) {
+                self.truth.wild.insert(drive);
+            }
+        }
+        self.truth.current = serving;
+    }
+
+    /// No drive is there that went its own way beside those that serve.
+    pub fn check_not_diverged(&self, serving: &[usize], found: &[Found], drives: &[usize]) -> Verdict {
+        for (leg, &drive) in found.iter().zip(drives) {
+            let itself = leg.superblock.in_sync().contains(leg.superblock.slot);
+            if itself && serving.iter().any(|other| self.truth.diverged.contains(&(*other, drive))) {
+                return Err(format!("started from drives {serving:?} beside drive {drive}, which went its own way"));
+            }
+        }
+        Ok(())
+    }
+
+    fn says_inconsistent(&self, drive: usize, found: &[Found], drives: &[usize]) -> bool {
+        drives.iter().position(|other| *other == drive).is_some_and(|index| {
+            let superblock: &Superblock = &found[index].superblock;
+            superblock.legs[superblock.slot.index()].state == LegState::Inconsistent
+        })
+    }
+
+    /// Where the maps are read from.
+    pub fn map_homes(&self, serving: &[usize], head: &Superblock) -> Vec<usize> {
+        match (self.setup.log, self.log) {
+            (LogType::Disk, Some(log)) if self.disks[log].present && !head.log_lost => vec![log],
+            (LogType::Disk, _) => Vec::new(),
+            _ => serving.to_vec(),
+        }
+    }
+
+    pub fn read_maps(&mut self, serving: &[usize], head: &Superblock) -> (Maps, bool) {
+        let geometry = self.setup.geometry();
+        let homes = self.map_homes(serving, head);
+        if homes.is_empty() {
+            let mut maps = Maps::of_lost(&geometry);
+            if head.clean {
+                maps.intent = Bits::new(geometry.regions(), false);
+            }
+            return (maps, true);
+        }
+        let blocks: BTreeMap<(usize, u32), Vec<Option<Vec<u8>>>> = Maps::all_units(&geometry)
+            .into_iter()
+            .map(|(kind, unit)| {
+                let copies = homes
+                    .iter()
+                    .map(|&drive| self.disks[drive].bytes(geometry.unit_block(kind, unit), 1, false))
+                    .collect();
+                ((order(kind), unit), copies)
+            })
+            .collect();
+        let maps = Maps::merge(self.maps_uuid(), &geometry, |kind, unit| {
+            blocks[&(order(kind), unit)].iter().map(|block| block.as_deref()).collect()
+        });
+        (maps, false)
+    }
+
+    /// What is outside the dirty regions is alike on the legs that serve, by a count of the dirty regions that is not the
+    /// engine's; and the engine copies no more than these.
+    pub fn check_recovery(&mut self, serving: &[usize], maps: &Maps) -> Verdict {
+        self.counts.crash_points += 1;
+        if self.setup.log != LogType::Internal {
+            return Ok(());
+        }
+        let geometry = self.setup.geometry();
+        for region in 0..geometry.regions() {
+            let written = self.merged_bit(serving, MapKind::Written, region);
+            let unit_lost = serving.iter().all(|&drive| self.map_bit(drive, MapKind::Written, region, false).is_none());
+            let dirty = self.merged_bit(serving, MapKind::Intent, region) || unit_lost;
+            if maps.intent.get(region) != dirty {
+                return Err(format!(
+                    "region {region}: dirty by the legs: {dirty}, by the engine: {}",
+                    maps.intent.get(region)
+                ));
+            }
+            if dirty || !written {
+                continue;
+            }
+            for block in geometry.region_range(region) {
+                let at = geometry.data_offset_blocks + block;
+                let views: Vec<_> = serving.iter().map(|&drive| self.disks[drive].view(at)).collect();
+                if views.windows(2).any(|pair| pair[0] != pair[1]) {
+                    return Err(format!(
+                        "after a crash block {block} differs on drives {serving:?}: {views:?}, its region {region} is not dirty"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn order(kind: MapKind) -> usize {
+    match kind {
+        MapKind::Intent => 0,
+        MapKind::Written => 1,
+        MapKind::OutOfSync(slot) => 2 + slot.index(),
+    }
+}
