@@ -91,7 +91,7 @@ impl Bench {
             now_ms: 1000,
         };
         let owner = Owner::start(Arc::clone(&shared), start);
-        let lim = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000 };
+        let lim = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000, mark_ahead_regions: 0 };
         let mut w = Bench {
             shared,
             owner,
@@ -179,7 +179,7 @@ impl Bench {
             self.owner.done(op, Ok(()));
             any = true;
         }
-        if self.owner.take_report() {
+        if self.owner.take_report().is_some() {
             any = true;
         }
         any

@@ -4,6 +4,7 @@ use crate::world::Setup;
 use mirror_engine::Op;
 use mirror_engine::format::LogType;
 use mirror_engine::options::InitialSync;
+use mirror_engine::read_policy::ReadPolicy;
 use std::ops::Range;
 
 /// A host I/O: on a channel, of some blocks.
@@ -37,6 +38,10 @@ impl Configuration {
             initial_sync: self.initial_sync,
             write_through: false,
             leased: false,
+            mark_ahead_regions: 0,
+            read_policy: ReadPolicy::LeastOutstanding,
+            slow_leg: None,
+            slow_leg_eject_sec: 0,
             recoverable: true,
             host_ios_max: self.ios.len(),
             reports_max: 64,

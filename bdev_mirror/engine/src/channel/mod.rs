@@ -13,7 +13,8 @@ use crate::host_io::Place;
 use crate::mutant::mutant;
 use crate::region_map::RegionState;
 use crate::{
-    Failure, Fault, HostIo, HostIos, IoList, Join, LegMask, MAX_LEGS, Op, Outcome, SequentialWrites, Shared, Slot, Writer,
+    Failure, Fault, HostIo, HostIos, IoList, Join, LegMask, MAX_LEGS, Op, Outcome, SequentialWrites, Shared, Slot,
+    Writer,
 };
 use filter::OverlapFilter;
 use std::ops::RangeInclusive;

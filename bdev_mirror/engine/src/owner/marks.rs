@@ -44,10 +44,6 @@ impl Owner {
         if region >= self.shared.regions.len() || self.phase == Phase::Offline {
             return;
         }
-        if ahead && (self.phase != Phase::Running || self.suspended || self.stuck) {
-            // The stream does not go on for now.
-            return;
-        }
         let word = self.shared.regions.load(region);
         match word.state() {
             RegionState::Clean => {

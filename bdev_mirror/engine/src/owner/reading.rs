@@ -60,9 +60,8 @@ impl Owner {
     /// What every channel chooses by. The leg set alone says which legs may serve at all.
     pub(super) fn publish_read_rules(&mut self) {
         let write_mostly = self.legs_that(|leg| leg.write_mostly);
-        let rules = ReadRules::new(self.options.read_policy)
-            .with_write_mostly(write_mostly)
-            .with_slow(self.slow_legs.slow());
+        let rules =
+            ReadRules::new(self.options.read_policy).with_write_mostly(write_mostly).with_slow(self.slow_legs.slow());
         if self.shared.read_rules.load() != rules {
             self.shared.read_rules.publish(rules);
         }

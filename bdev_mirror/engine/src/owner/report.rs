@@ -3,12 +3,13 @@
 use super::{Event, Owner, Phase, WhyOut};
 use crate::mutant::mutant;
 use crate::{LegMask, Report, Writer};
+use std::ops::RangeInclusive;
 
 impl Owner {
-    /// Takes one report from the queue, if there is any. The channel sees that it was handled, and with it all that follows
+    /// Takes one report from the queue, if there is any, and gives it back. The channel sees that it was handled, and with it all that follows
     /// from it.
-    pub fn take_report(&mut self) -> bool {
-        let Some(report) = self.shared.reports.pop() else { return false };
+    pub fn take_report(&mut self) -> Option<Report> {
+        let report = self.shared.reports.pop()?;
         if !matches!(self.phase, Phase::Offline | Phase::Stopped) {
             self.handle(report);
             self.pump();
@@ -18,16 +19,16 @@ impl Owner {
         if matches!(report, Report::Bad { .. } | Report::Wake { .. }) {
             self.actions.push_back(super::Action::Wake);
         }
-        true
+        Some(report)
     }
 
     fn handle(&mut self, report: Report) {
         match report {
-            Report::Mark { channel, first, last } | Report::MarkAhead { channel, first, last } => {
-                let ahead = matches!(report, Report::MarkAhead { .. });
-                let writer = Writer::channel(channel).unwrap_or(Writer::NOBODY);
-                for region in first..=last {
-                    self.mark(region, writer, ahead);
+            Report::Mark { channel, first, last } => self.mark_all(first..=last, channel, false),
+            Report::MarkAhead { channel, first, last } => {
+                // Otherwise the stream does not go on for now.
+                if self.phase == Phase::Running && !self.suspended && !self.stuck {
+                    self.mark_all(first..=last, channel, true);
                 }
             }
             Report::Bad { blamed, good, unblamed, regions, .. } => self.judge(blamed, good, unblamed, regions),
@@ -42,6 +43,13 @@ impl Owner {
             }
             Report::PassDone { pass, .. } => self.pass_answered(pass),
             Report::Wake { .. } => {}
+        }
+    }
+
+    fn mark_all(&mut self, regions: RangeInclusive<u32>, channel: u16, ahead: bool) {
+        let writer = Writer::channel(channel).unwrap_or(Writer::NOBODY);
+        for region in regions {
+            self.mark(region, writer, ahead);
         }
     }
 

@@ -165,6 +165,7 @@ impl Owner {
         owner.start_regions(start.source);
         let lease_until_ms = if owner.is_leased() { 0 } else { u64::MAX };
         owner.shared.lease_until_ms.store(lease_until_ms, std::sync::atomic::Ordering::Release);
+        owner.publish_read_rules();
         owner.request_record();
         owner.pump();
         owner

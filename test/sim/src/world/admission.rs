@@ -10,6 +10,8 @@ use uuid::Uuid;
 impl World {
     /// A leg that is out comes back.
     pub fn admit_something(&mut self) -> Verdict {
+        self.tell_time();
+        self.drain_owner()?;
         let out: Vec<usize> = self.engine().out.iter().copied().collect();
         let out: Vec<usize> = out.into_iter().filter(|&slot| self.disks[self.slots[slot]].present).collect();
         let Some(slot) = self.chooser.pick(&out) else { return Ok(()) };

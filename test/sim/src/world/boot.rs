@@ -68,7 +68,7 @@ impl World {
             let record = LegRecord {
                 uuid: self.leg_uuid(slot),
                 state: if in_sync { LegState::InSync } else { LegState::Inconsistent },
-                write_mostly: false,
+                write_mostly: self.faults && self.chooser.percent(10),
                 last_in_sync: u64::from(in_sync),
                 identity: self.disks[drive].identity,
                 blocks: self.disks[drive].blocks,

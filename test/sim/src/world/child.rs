@@ -58,6 +58,8 @@ impl World {
             if refused {
                 self.say(|| format!("a child of {io} is refused by slot {}", slot.index()));
                 self.engine().faulted.insert(slot.index());
+                let range = self.engine().requests[io as usize].as_ref().map(|request| request.range.clone());
+                self.want_repair_of(range);
                 let Running { channels, table, shared, .. } = self.engine();
                 let Some(open) = channels[channel].as_mut() else { return Ok(()) };
                 let step = open.child_refused(table, shared, io, slot, Fault::Failed);

@@ -86,7 +86,8 @@ impl World {
     }
 
     pub fn open_channel(&mut self, at: usize) {
-        let limits = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000 };
+        let mark_ahead_regions = self.setup.mark_ahead_regions;
+        let limits = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000, mark_ahead_regions };
         let running = self.engine();
         while running.channels.len() <= at {
             running.channels.push(None);
@@ -150,7 +151,8 @@ impl World {
             }
             Event::Offline => self.engine().offline = true,
             Event::LegFailed { slot, why } => {
-                let blamed = !matches!(why, WhyOut::Gone | WhyOut::Asked | WhyOut::Hung | WhyOut::Unreadable);
+                let blamed =
+                    !matches!(why, WhyOut::Gone | WhyOut::Asked | WhyOut::Hung | WhyOut::Unreadable | WhyOut::Slow);
                 if blamed && !self.engine().faulted.remove(&slot.index()) {
                     return Err(format!("slot {} is failed ({why:?}) and has done nothing wrong", slot.index()));
                 }
@@ -256,7 +258,9 @@ impl World {
             Some(0) => {
                 let now_ms = self.now_ms;
                 self.engine().owner.set_now(now_ms);
-                self.engine().owner.take_report();
+                if let Some(report) = self.engine().owner.take_report() {
+                    self.check_mark_ahead(&report)?;
+                }
                 self.drain_owner()
             }
             Some(1) => self.sweep(),
@@ -311,9 +315,14 @@ impl World {
             self.owner_stalls_ms = now_ms + 2500;
         }
         let stalls = self.owner_stalls();
-        let Some(running) = self.running.as_mut() else { return Ok(()) };
+        if self.running.is_none() {
+            return Ok(());
+        }
         if !stalls {
-            running.owner.tick(now_ms);
+            if self.faults {
+                self.feed_latencies();
+            }
+            self.engine().owner.tick(now_ms);
             self.drain_owner()?;
         }
         for at in 0..self.engine().channels.len() {

@@ -115,10 +115,14 @@ impl World {
                 }
             }
             Work::Read { block, blocks, .. } => {
+                if fails {
+                    self.want_repair(*block..block + blocks);
+                }
                 let disk = &self.disks[drive];
                 if !fails && !aborted {
                     if (*block..block + blocks).any(|block| disk.is_bad(block)) {
                         self.truth.read_faults = true;
+                        self.want_repair(*block..block + blocks);
                         return Ok((Err(Fault::Failed), None));
                     }
                     return Ok((Ok(()), Some((*block..block + blocks).map(|block| disk.view(block)).collect())));

@@ -32,6 +32,11 @@ impl World {
             // Into what is being zeroed.
             range = other.start..other.start + 1;
         }
+        if op == Op::Write
+            && let Some(next) = self.stream_goes_on(channel)
+        {
+            range = next;
+        }
         self.submit(channel, op, range)
     }
 
@@ -70,7 +75,10 @@ impl World {
         match op {
             Op::Read => self.model.read_begins(key, range.clone()),
             Op::Flush => self.model.flush_begins(key),
-            _ => self.model.write_begins(key, range.clone(), value),
+            _ => {
+                self.model.write_begins(key, range.clone(), value);
+                self.want_write(channel, &range);
+            }
         }
         let clocks = self.disks.iter().map(|disk| disk.clock).collect();
         let now_ms = self.now_ms;

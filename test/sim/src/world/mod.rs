@@ -15,6 +15,7 @@ mod recovery;
 mod regions;
 mod setup;
 mod truth;
+mod wanted;
 
 use crate::chooser::Chooser;
 use crate::coverage::Coverage;

@@ -23,6 +23,9 @@ impl World {
                 let required = self.required_drives();
                 self.truth.current.retain(|drive| required.contains(drive));
             }
+            if let Some(before) = before.get(region as usize) {
+                self.check_reason(region, *before, *state)?;
+            }
             if matches!(before.get(region as usize), Some(RegionState::NoSync | RegionState::Unread))
                 && *state == RegionState::Dirty
             {

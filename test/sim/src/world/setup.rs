@@ -1,5 +1,6 @@
 //! What a history starts with.
 
+use super::check::slot_of;
 use super::{Counts, Truth, World};
 use crate::chooser::Chooser;
 use crate::coverage::Coverage;
@@ -8,6 +9,7 @@ use crate::model::Model;
 use mirror_engine::format::{Geometry, LogType};
 use mirror_engine::lease::LeaseOptions;
 use mirror_engine::options::InitialSync;
+use mirror_engine::read_policy::ReadPolicy;
 use mirror_engine::{Options, PacerOptions};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +26,11 @@ pub struct Setup {
     pub initial_sync: InitialSync,
     pub write_through: bool,
     pub leased: bool,
+    pub mark_ahead_regions: u32,
+    pub read_policy: ReadPolicy,
+    /// This one's I/O takes far longer than the others'.
+    pub slow_leg: Option<usize>,
+    pub slow_leg_eject_sec: u32,
     /// Recoverable faults: progress must hold, blocks are written whole. Otherwise anything may happen.
     pub recoverable: bool,
     pub host_ios_max: usize,
@@ -45,8 +52,17 @@ impl Setup {
             2 => InitialSync::Full,
             _ => InitialSync::Blank,
         };
+        let legs = [2, 2, 2, 2, 3, 3, 3, 4, 1][chooser.below(9) as usize];
+        let recoverable = chooser.percent(60);
+        let any_slot = chooser.below(4) as usize;
+        let read_policy = match chooser.below(8) {
+            0..5 => ReadPolicy::LeastOutstanding,
+            5 => ReadPolicy::First,
+            6 => ReadPolicy::RoundRobin,
+            _ => ReadPolicy::Preferred(slot_of(any_slot)),
+        };
         Self {
-            legs: [2, 2, 2, 2, 3, 3, 3, 4, 1][chooser.below(9) as usize],
+            legs,
             channels: 1 + chooser.below(3) as usize,
             regions: 3 + u64::from(chooser.below(4)),
             region_blocks: [2, 4, 8][chooser.below(3) as usize],
@@ -55,7 +71,12 @@ impl Setup {
             initial_sync,
             write_through: chooser.percent(15),
             leased: log != LogType::Core && chooser.percent(15),
-            recoverable: chooser.percent(60),
+            mark_ahead_regions: chooser.below(3),
+            read_policy,
+            // With recoverable faults the first leg is the one that never leaves.
+            slow_leg: (chooser.percent(15) && !(recoverable && any_slot % legs == 0)).then_some(any_slot % legs),
+            slow_leg_eject_sec: chooser.below(2),
+            recoverable,
             host_ios_max: 1 + chooser.below(8) as usize,
             reports_max: [2, 64, 64][chooser.below(3) as usize],
             steps_max: 500,
@@ -80,6 +101,9 @@ impl Setup {
             pacer: PacerOptions { resync_chunk_kb: 1, resync_min_mb_sec: 1, ..PacerOptions::default() },
             lease: LeaseOptions { owner_lease_ms: if self.leased { 1600 } else { 0 }, heartbeat_ms: 200 },
             read_error_limit: 6,
+            mark_ahead_regions: self.mark_ahead_regions,
+            read_policy: self.read_policy,
+            slow_leg_eject_sec: self.slow_leg_eject_sec,
             ..Options::default()
         }
     }

@@ -2,8 +2,8 @@
 
 use super::World;
 use crate::coverage::{Happening, Wrong};
-use mirror_engine::Op;
 use mirror_engine::format::{LogType, MapKind, SUPERBLOCK_BYTES, Superblock, decode_unit};
+use mirror_engine::{Op, RegionState};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,7 @@ pub struct Truth {
     /// The mirror has served once.
     pub served: bool,
     pub log_uuid: uuid::Uuid,
+    pub wanted: super::wanted::Wanted,
     /// Drives that have every acknowledged write.
     pub current: BTreeSet<usize>,
     /// Drives that a resync began to write and did not end.
@@ -128,6 +129,11 @@ impl World {
     fn cover(&mut self, region: u32, happening: Happening, wrong: Wrong) {
         let Some(running) = &self.running else { return };
         let state = running.shared.regions.load(region).state();
+        self.coverage.hit(state, happening, wrong);
+    }
+
+    pub fn cover_state(&mut self, state: RegionState, happening: Happening) {
+        let wrong = self.wrong();
         self.coverage.hit(state, happening, wrong);
     }
 
