@@ -70,6 +70,7 @@ mutants! {
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
+    MarkTooFar = "mark regions that no stream of writes comes to",
     ReadStuckRange = "serve a range whose write failed for want of a record",
 }
 

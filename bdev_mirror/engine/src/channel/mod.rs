@@ -141,6 +141,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             |region: &u32| matches!(shared.regions.load(*region).state(), RegionState::Clean | RegionState::Unwritten);
         let wanting = |regions: RangeInclusive<u32>| regions.filter(is_to_be_marked);
         if let (Some(first), Some(last)) = (wanting(ahead.clone()).next(), wanting(ahead).next_back()) {
+            let last = if mutant!(MarkTooFar) { shared.regions.len() - 1 } else { last };
             // A full queue loses nothing: the stream's own write asks when it gets there.
             let _ = shared.send(crate::Report::MarkAhead { channel: self.number, first, last });
         }

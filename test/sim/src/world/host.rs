@@ -3,7 +3,7 @@
 use super::engine::{Request, Running, is_good};
 use super::{Verdict, World};
 use crate::disk::Block;
-use mirror_engine::{HostIo, Op, Outcome};
+use mirror_engine::{HostIo, Op, Outcome, RegionState};
 
 impl World {
     pub fn host_acts(&mut self) -> Verdict {
@@ -139,7 +139,16 @@ impl World {
                         let mut blocks = request.range.clone().zip(values.iter().flatten());
                         blocks.all(|(block, value)| disks[drive].view(offset + block) == Block::Stamp(*value))
                     };
-                    self.truth.current.retain(|drive| required.contains(drive) || holds(*drive));
+                    let lacking: Vec<usize> = self
+                        .truth
+                        .current
+                        .iter()
+                        .copied()
+                        .filter(|&drive| !required.contains(&drive) && !holds(drive))
+                        .collect();
+                    for drive in lacking {
+                        self.lacks_read(drive, &request);
+                    }
                 }
             }
             Op::Flush => {
@@ -162,6 +171,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A read decided what a drive that is out does not hold.
+    fn lacks_read(&mut self, drive: usize, request: &Request) {
+        self.truth.current.remove(&drive);
+        let geometry = self.setup.geometry();
+        let Some(running) = &self.running else { return };
+        let mut regions = geometry.region_of(request.range.start)..=geometry.region_of(request.range.end - 1);
+        let unread = regions.all(|region| running.shared.regions.load(region).state() == RegionState::Unread);
+        if let (true, Some(&source)) = (unread, request.good.first()) {
+            self.truth.lacks_read.insert(drive, source);
+        }
     }
 
     /// What the host finds in its buffer.

@@ -165,12 +165,15 @@ impl World {
             }
         }
         self.truth.inconsistent.remove(&drive);
+        self.truth.lacks_read.remove(&drive);
         self.truth.wild.remove(&drive);
         self.truth.agreed.retain(|agreed| !agreed.contains(&drive));
         // It is what the others are now.
-        self.truth.diverged.retain(|(one, two)| *one != drive && *two != drive);
-        let apart: Vec<_> = self.truth.diverged.iter().filter(|(one, _)| *one == other).map(|(_, two)| *two).collect();
-        self.truth.diverged.extend(apart.iter().flat_map(|&two| [(drive, two), (two, drive)]));
+        for pairs in [&mut self.truth.diverged, &mut self.truth.parting] {
+            pairs.retain(|(one, two)| *one != drive && *two != drive);
+            let apart: Vec<_> = pairs.iter().filter(|(one, _)| *one == other).map(|(_, two)| *two).collect();
+            pairs.extend(apart.iter().flat_map(|&two| [(drive, two), (two, drive)]));
+        }
         // Whatever is under way was given to it by the copy.
         for request in self.engine().requests.iter_mut().flatten() {
             request.good.insert(drive);

@@ -11,6 +11,16 @@ impl World {
     /// The legs that serve have every acknowledged write, unless an operator took less.
     pub fn check_start(&mut self, serving: &[usize], allowed: Allowed, found: &[Found], drives: &[usize]) -> Verdict {
         self.truth.giving_up = None;
+        let with_source: Vec<usize> = self
+            .truth
+            .lacks_read
+            .iter()
+            .filter_map(|(drive, source)| (serving.contains(drive) && serving.contains(source)).then_some(*drive))
+            .collect();
+        for drive in with_source {
+            self.truth.lacks_read.remove(&drive);
+            self.truth.current.insert(drive);
+        }
         let current: Vec<_> = serving.iter().filter(|drive| self.truth.current.contains(drive)).collect();
         let agreed = self.truth.agreed.iter().any(|agreed| serving.iter().all(|drive| agreed.contains(drive)));
         if allowed != Allowed::default() {

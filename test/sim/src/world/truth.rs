@@ -15,6 +15,9 @@ pub struct Truth {
     pub wanted: super::wanted::Wanted,
     /// Drives that have every acknowledged write.
     pub current: BTreeSet<usize>,
+    /// Drives that lack what a read decided, and the drive that it was read from: the recorded source of a region that is
+    /// still dirty, so that a start from both makes them alike.
+    pub lacks_read: BTreeMap<usize, usize>,
     /// Drives that a resync began to write and did not end.
     pub inconsistent: BTreeSet<usize>,
     /// Drives that went their own way: nobody knows what they lack.

@@ -48,9 +48,12 @@ impl World {
     /// Where a stream of writes of this channel goes on, if there is one.
     pub fn stream_goes_on(&mut self, channel: usize) -> Option<Range<u64>> {
         let geometry = self.setup.geometry();
-        let start = *self.truth.wanted.ends.get(&channel)?;
-        let most = geometry.blocks.checked_sub(start)?.min(geometry.region_blocks);
-        (most > 0 && self.chooser.percent(35)).then(|| start..start + 1 + u64::from(self.chooser.below(most as u32)))
+        let streaming = self.setup.mark_ahead_regions > 0 && self.chooser.percent(60);
+        let end = self.truth.wanted.ends.get(&channel).filter(|_| streaming)?;
+        // At the end of the mirror it begins anew.
+        let start = end % geometry.blocks;
+        let most = (geometry.blocks - start).min(geometry.region_blocks);
+        Some(start..start + 1 + u64::from(self.chooser.below(most as u32)))
     }
 
     /// The owner is told that a stream comes; it may say so only of what lies shortly before it.
