@@ -240,7 +240,8 @@ impl Owner {
             self.pump_clearing();
             self.start_sharing_pass();
             self.pump_stop();
-            if !went_on && self.resolved.is_empty() {
+            // What went on just now may have made a transaction due, and no event may come before the next tick.
+            if !went_on && self.resolved.is_empty() && !self.next_txn() {
                 break;
             }
         }

@@ -30,6 +30,8 @@ impl World {
     fn settle(&mut self) -> Verdict {
         for _ in 0..STEPS_MAX {
             self.counts.steps += 1;
+            self.tell_time();
+            self.drain_owner()?;
             let Some(running) = &self.running else {
                 self.boot()?;
                 continue;

@@ -1,0 +1,12 @@
+//! Orders of events that once broke a promise and that histories hardly ever hit, each played by hand.
+
+mod bench;
+mod fill;
+mod hang;
+mod lease;
+mod life;
+mod repair;
+mod resync;
+mod stop;
+mod suspicion;
+mod zeroing;

@@ -1,0 +1,56 @@
+//! Suspending, and the end.
+
+use crate::bench::{Setup, slot};
+use mirror_engine::format::LogType;
+use mirror_engine::*;
+
+/// Once showed: a pass of a suspension that was over answered for the next one, and the mirror called itself suspended
+/// with a write under way.
+#[test]
+fn suspended_is_said_when_nothing_is_under_way() {
+    let mut bench = Setup { channels: 2, ..Setup::default() }.start();
+    bench.hold_pass = Some(Pass::Drain);
+    bench.owner.suspend();
+    bench.run();
+    bench.owner.resume();
+    bench.run();
+    let write = bench.send(0, Op::Write, 0, 1);
+    assert_eq!(bench.slots_of(write), [0, 1]);
+    bench.owner.suspend();
+    bench.hold_pass = None;
+    // The pass of the first suspension went by before the write.
+    bench.owner.pass_swept(Pass::Drain, 0);
+    bench.run();
+    assert!(!bench.events.contains(&Event::Suspended));
+    bench.end_child(write, 0, Ok(()));
+    bench.end_child(write, 1, Ok(()));
+    assert!(bench.events.contains(&Event::Suspended));
+}
+
+/// Once showed: a report that came behind the end made the owner write to the legs, which others may own by then.
+#[test]
+fn nothing_is_written_after_the_end() {
+    let mut bench = Setup { log: LogType::Internal, ..Setup::default() }.start();
+    bench.owner.stop();
+    bench.wait(1000);
+    assert_eq!(bench.stopped, Some(true));
+    let late = [
+        Report::MarkAhead { channel: 0, first: 0, last: 0 },
+        Report::Mark { channel: 0, first: 1, last: 1 },
+        Report::ReadBad { channel: 0, slot: slot(1), block: 17, blocks: 1 },
+        Report::Bad {
+            channel: 0,
+            blamed: LegMask::only(slot(1)),
+            good: LegMask::only(slot(0)),
+            unblamed: false,
+            regions: Some((0, 0)),
+        },
+        Report::Hung { channel: 0, legs: LegMask::only(slot(1)) },
+    ];
+    bench.hold = |_, _| true;
+    for report in late {
+        bench.shared.send(report);
+        bench.wait(200);
+        assert!(bench.ops.is_empty(), "{:?} after {report:?}", bench.ops);
+    }
+}
