@@ -135,6 +135,13 @@ impl Owner {
             // They are in the map already: dirty when the leg went out, or marked while it was out. To say it again costs a
             // copy at most.
             map.union(&self.intent);
+            // What was never written holds nothing; what is being written for the first time is looked at again then.
+            let first = self.marks.filling.keys().chain(self.marks.ready.keys());
+            let first: Vec<u32> = first.copied().filter(|&region| map.get(region)).collect();
+            map.intersect(&self.written);
+            first.into_iter().for_each(|region| {
+                map.set(region);
+            });
             let regions = map.count();
             self.actions.push_back(Action::Event(Event::ResyncStarted { slot, regions }));
         }

@@ -14,7 +14,7 @@ use super::{Owner, Phase, WhyOut};
 use crate::format::MapKind;
 use crate::mutant::mutant;
 use crate::region_map::RegionState;
-use crate::{LegMask, Pass, Slot, Writer};
+use crate::{Bits, LegMask, Pass, Slot, Writer};
 use std::collections::BTreeSet;
 
 /// Regions that may be dirty without hurry, however few there are.
@@ -219,11 +219,7 @@ impl Owner {
                 let lacking = self.clearing.batch.iter().filter(|&&region| map.get(region) && !durable.get(region));
                 units.extend(lacking.map(|&region| (slot, self.config.geometry.unit_of(region).0)));
             } else {
-                units.extend(
-                    (0..self.config.geometry.regions())
-                        .filter(|&region| map.get(region) != durable.get(region))
-                        .map(|region| (slot, self.config.geometry.unit_of(region).0)),
-                );
+                units.extend(self.units_that_differ(map, durable).map(|unit| (slot, unit)));
             }
         }
         self.progress_wanted = false;
@@ -247,6 +243,14 @@ impl Owner {
         true
     }
 
+    /// Units of a map of which something else is durable.
+    fn units_that_differ(&self, map: &Bits, durable: &Bits) -> impl Iterator<Item = u32> {
+        let bits = self.config.geometry.unit_bits();
+        // Mostly a leg lacks nothing.
+        let all = if map.count() == 0 && durable.count() == 0 { 0 } else { self.config.geometry.units_per_map() };
+        (0..all).filter(move |unit| map.words_of(unit * bits, bits) != durable.words_of(unit * bits, bits))
+    }
+
     fn wants_progress(&self) -> bool {
         self.progress_wanted
     }
@@ -254,16 +258,10 @@ impl Owner {
     /// Takes the snapshot of a unit as what will be durable. Bits that fail to become so are set to "not durable" again by
     /// the end of the transaction.
     pub(super) fn note_out_of_sync_written(&mut self, slot: Slot, unit: u32) {
-        let geometry = &self.config.geometry;
+        let bits = self.config.geometry.unit_bits();
         let leg = &mut self.legs[slot.index()];
-        let (Some(map), Some(durable)) = (&leg.out_of_sync, &mut leg.out_of_sync_durable) else { return };
-        let bits = geometry.unit_bits();
-        for region in (unit * bits..(unit + 1) * bits).take_while(|&region| region < geometry.regions()) {
-            if map.get(region) {
-                durable.set(region);
-            } else {
-                durable.clear(region);
-            }
+        if let (Some(map), Some(durable)) = (&leg.out_of_sync, &mut leg.out_of_sync_durable) {
+            durable.copy_words_of(map, unit * bits, bits);
         }
     }
 

@@ -76,6 +76,13 @@ impl Leg {
         self.is_required() || self.stage == (Stage::Mapping { written: true })
     }
 
+    /// Whether a resync of it copies this region now.
+    pub(super) fn is_to_be_given(&self, region: u32) -> bool {
+        self.stage == Stage::Copying
+            && self.out_of_sync.as_ref().is_some_and(|map| map.get(region))
+            && !self.skipped.contains(&region)
+    }
+
     /// Whether superblocks are written to it.
     pub(super) fn has_records(&self) -> bool {
         matches!(self.stage, Stage::Admitting { .. }) || self.is_writable()
