@@ -54,7 +54,9 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     fn judge<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id) -> Step {
         let number = self.number;
         let io = ios.io_mut(id);
-        if io.join.verdict(io.sent) == Verdict::Refused {
+        // The flush after the data says nothing of the data, nor a second attempt of the first.
+        let changed = io.flushing || io.cut_short;
+        if io.join.verdict(io.sent) == Verdict::Refused && (!changed || mutant!(RefusedAfterData)) {
             return self.retire(ios, shared, id, Outcome::Failed(Failure::Refused));
         }
         let good = io.good();
@@ -118,7 +120,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             // A full queue loses a repair, not data: the next read of the block finds it again.
             let _ = shared.send(Report::ReadBad { channel: number, slot, block: io.block, blocks: io.blocks });
         }
-        let (aborted, untried) = (io.aborted, shared.legs.load().readable().minus(io.tried));
+        let set = shared.legs.load();
+        let (aborted, untried) = (io.aborted, set.readable().minus(io.tried));
         if !aborted && let Some(next) = self.choose_leg(untried) {
             let io = ios.io_mut(id);
             io.hung = false;
@@ -126,7 +129,11 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             io.join = Join::new(io.sent);
             return Step::Send;
         }
-        let failure = if aborted { Failure::Aborted } else { Failure::Legs };
+        let failure = match (aborted, set.is_offline()) {
+            (true, _) => Failure::Aborted,
+            (_, true) => Failure::Offline,
+            _ => Failure::Legs,
+        };
         self.retire(ios, shared, id, Outcome::Failed(failure))
     }
 

@@ -2,8 +2,9 @@
 
 use super::engine::{Request, Running, is_good};
 use super::{Verdict, World};
+use crate::coverage::Deed;
 use crate::disk::Block;
-use mirror_engine::{HostIo, Op, Outcome};
+use mirror_engine::{Failure, Fault, HostIo, Op, Outcome};
 
 impl World {
     pub fn host_acts(&mut self) -> Verdict {
@@ -56,6 +57,14 @@ impl World {
         start..start + 1 + u64::from(self.chooser.below(most as u32))
     }
 
+    /// What is wrong with the command itself, now and then.
+    fn random_deserved(&mut self) -> Option<Fault> {
+        if !self.faults || !self.chooser.percent(3) || self.is_masked(26) {
+            return None;
+        }
+        self.chooser.pick(&[Fault::Rejected, Fault::Deserved])
+    }
+
     pub fn submit(&mut self, channel: usize, op: Op, range: std::ops::Range<u64>) -> Verdict {
         self.counts.host_ios += 1;
         let value = if op == Op::Write {
@@ -73,7 +82,7 @@ impl World {
             _ => self.model.write_begins(key, range.clone(), value),
         }
         let clocks = self.disks.iter().map(|disk| disk.clock).collect();
-        let now_ms = self.now_ms;
+        let (now_ms, deserves) = (self.now_ms, self.random_deserved());
         let request = Request {
             channel,
             op,
@@ -85,6 +94,7 @@ impl World {
             sent: false,
             good: Default::default(),
             read: Vec::new(),
+            deserves,
             clocks,
         };
         let running = self.engine();
@@ -117,6 +127,7 @@ impl World {
         running.waiting.retain(|waiting| *waiting != (channel, io));
         self.say(|| format!("I/O {io} ends: {outcome:?}"));
         let good = is_good(outcome);
+        self.note_deserved(&request, outcome);
         match request.op {
             Op::Read => {
                 let values = self.read_values(&request, outcome)?;
@@ -146,7 +157,8 @@ impl World {
                 } else {
                     self.check_write_error(&request)?;
                 }
-                if good || request.sent {
+                // Refused by every leg: nothing was changed.
+                if good || (request.sent && outcome != Outcome::Failed(Failure::Refused)) {
                     self.model.write_ends(request.key, good, request.through);
                 } else {
                     self.model.write_never_was(request.key);
@@ -154,6 +166,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn note_deserved(&mut self, request: &Request, outcome: Outcome) {
+        if request.deserves.is_none() || is_good(outcome) {
+            return;
+        }
+        self.coverage.note(match (request.op.is_write(), outcome) {
+            (true, Outcome::Failed(Failure::Refused)) => Deed::WriteRefused,
+            (true, _) => Deed::WriteDeserved,
+            _ => Deed::OtherDeserved,
+        });
     }
 
     /// What the host finds in its buffer.
