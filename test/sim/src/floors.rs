@@ -153,9 +153,9 @@ Unread           Crash          0      0      0      0
 
 /// Floors of deeds.
 const DEED_FLOORS: &str = "
-WriteRefused        0
-WriteDeserved       0
-OtherDeserved       0
+WriteRefused      500
+WriteDeserved     700
+OtherDeserved     900
 ";
 
 fn deed_floor(name: &str) -> u64 {

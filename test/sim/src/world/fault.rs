@@ -259,7 +259,7 @@ impl World {
     }
 
     /// Whoever calls the owner tells it the time.
-    fn tell_time(&mut self) {
+    pub fn tell_time(&mut self) {
         let now_ms = self.now_ms;
         if let Some(running) = self.running.as_mut() {
             running.owner.set_now(now_ms);
