@@ -1,9 +1,9 @@
 //! Small mirrors and what their hosts do, to be explored in every order of events.
 
 use crate::world::Setup;
-use mirror_engine::Op;
 use mirror_engine::format::LogType;
 use mirror_engine::options::InitialSync;
+use mirror_engine::{LegMask, Op};
 use std::ops::Range;
 
 /// A host I/O: on a channel, of some blocks.
@@ -37,9 +37,11 @@ impl Configuration {
             initial_sync: self.initial_sync,
             write_through: false,
             leased: false,
+            cacheless: LegMask::NONE,
             recoverable: true,
             host_ios_max: self.ios.len(),
             reports_max: 64,
+            parked_max: 64,
             steps_max: 0,
         }
     }

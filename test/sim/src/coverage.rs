@@ -67,9 +67,14 @@ pub enum Deed {
     WriteDeserved,
     /// A read or a flush met an error that it deserved.
     OtherDeserved,
+    /// An I/O found no room to wait.
+    Busy,
+    /// A flush was acknowledged while a leg in sync knows none.
+    FlushWithout,
 }
 
-pub const DEEDS: [Deed; 3] = [Deed::WriteRefused, Deed::WriteDeserved, Deed::OtherDeserved];
+pub const DEEDS: [Deed; 5] =
+    [Deed::WriteRefused, Deed::WriteDeserved, Deed::OtherDeserved, Deed::Busy, Deed::FlushWithout];
 
 /// Hits of every cell.
 #[derive(Clone, Debug, Default)]

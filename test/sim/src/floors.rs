@@ -156,6 +156,8 @@ const DEED_FLOORS: &str = "
 WriteRefused      500
 WriteDeserved     700
 OtherDeserved     900
+Busy            14000
+FlushWithout     1500
 ";
 
 fn deed_floor(name: &str) -> u64 {

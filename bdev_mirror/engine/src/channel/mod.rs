@@ -412,7 +412,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         if io.place == Place::Parked {
             return Step::Wait;
         }
-        if self.parked_count >= self.limits.parked_max {
+        if self.parked_count >= self.limits.parked_max && !mutant!(ParkTooMany) {
             return Step::Done(Outcome::Failed(Failure::Busy));
         }
         io.place = Place::Parked;

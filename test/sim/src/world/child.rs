@@ -103,6 +103,9 @@ impl World {
                 self.check_host_read(slot.index(), request.range.clone())?;
                 Work::Read { block, blocks, buffer: None }
             }
+            Op::Flush if self.disks[drive].cacheless => {
+                return Err(format!("a flush goes to slot {}, which knows none", slot.index()));
+            }
             Op::Flush => Work::Flush { clock: self.disks[drive].clock },
             Op::Write | Op::WriteZeroes | Op::Unmap => {
                 self.check_host_write(slot.index(), request.range.clone())?;

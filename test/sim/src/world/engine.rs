@@ -89,7 +89,7 @@ impl World {
     }
 
     pub fn open_channel(&mut self, at: usize) {
-        let limits = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000 };
+        let limits = ChannelLimits { parked_max: self.setup.parked_max, leg_timeout_ms: 1000 };
         let running = self.engine();
         while running.channels.len() <= at {
             running.channels.push(None);

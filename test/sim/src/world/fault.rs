@@ -19,6 +19,9 @@ impl World {
 
     /// Whether a fault that was armed strikes this I/O.
     pub fn take_fault(&mut self, flight: &Flight) -> bool {
+        if matches!(flight.work, Work::Flush { .. }) && self.disks[flight.drive].cacheless {
+            return false;
+        }
         let kind = match flight.work {
             Work::Write { .. } => 0,
             Work::Read { .. } | Work::Verify { .. } => 1,

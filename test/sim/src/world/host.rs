@@ -118,7 +118,7 @@ impl World {
 
     pub fn host_io_done(&mut self, channel: usize, io: u32, outcome: Outcome) -> Verdict {
         let running = self.engine();
-        let Some(request) = running.requests[io as usize].take() else {
+        let Some(mut request) = running.requests[io as usize].take() else {
             return Err(format!("I/O {io} ended twice"));
         };
         if request.children > 0 {
@@ -126,6 +126,7 @@ impl World {
         }
         running.waiting.retain(|waiting| *waiting != (channel, io));
         self.say(|| format!("I/O {io} ends: {outcome:?}"));
+        self.check_busy(channel, &request, outcome)?;
         let good = is_good(outcome);
         self.note_deserved(&request, outcome);
         match request.op {
@@ -146,6 +147,8 @@ impl World {
                 }
             }
             Op::Flush => {
+                // On a drive without a cache there is nothing to flush.
+                request.good.extend(self.required_drives().into_iter().filter(|&drive| self.disks[drive].cacheless));
                 if good {
                     self.check_flush(&request)?;
                 }
