@@ -32,11 +32,14 @@ impl Fault {
         const MEDIA: u8 = 2;
         const GUARD_CHECK: u8 = 0x82;
         const REFERENCE_TAG_CHECK: u8 = 0x84;
+        const COMPARE_FAILURE: u8 = 0x85;
         match (status_code_type, status_code) {
             (GENERIC, INVALID_OPCODE | INVALID_FIELD | INVALID_NAMESPACE_OR_FORMAT) => Self::Rejected,
             (GENERIC, LBA_OUT_OF_RANGE | RESERVATION_CONFLICT) => Self::Deserved,
             // Guard, application tag and reference tag: the write's own protection information is wrong.
             (MEDIA, GUARD_CHECK..=REFERENCE_TAG_CHECK) => Self::Deserved,
+            // What was compared differs: that is an answer. The mirror sends no compare itself; a layer below may.
+            (MEDIA, COMPARE_FAILURE) => Self::Deserved,
             (GENERIC, ABORTED_BY_REQUEST | ABORTED_BY_QUEUE_DELETION) => Self::Aborted,
             _ => Self::Failed,
         }
@@ -52,6 +55,7 @@ mod tests {
         assert_eq!(Fault::of_nvme(0, 0x02), Fault::Rejected);
         assert_eq!(Fault::of_nvme(0, 0x83), Fault::Deserved, "may come in the middle of a split command");
         assert_eq!(Fault::of_nvme(2, 0x82), Fault::Deserved, "may be that of the last part");
+        assert_eq!(Fault::of_nvme(2, 0x85), Fault::Deserved, "a miscompare is an answer");
     }
 
     #[test]

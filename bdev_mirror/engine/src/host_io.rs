@@ -102,6 +102,8 @@ pub struct HostIo<Id> {
     pub(crate) unblamed: bool,
     /// Others were let past it while it waited for legs that were out: it says nothing of what its blocks hold now.
     pub(crate) overtaken: bool,
+    /// A child was cut short by our reset and is sent again: it may have been done in part, whatever comes of it then.
+    pub(crate) cut_short: bool,
     /// Its children were told about to the owner as hanging.
     pub(crate) hung: bool,
     /// The number of its last report that the owner has to handle first; 0 is none.
@@ -139,6 +141,7 @@ impl<Id> HostIo<Id> {
             aborted: false,
             unblamed: false,
             overtaken: false,
+            cut_short: false,
             hung: false,
             report: 0,
             block,

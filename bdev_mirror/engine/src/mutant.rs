@@ -71,6 +71,10 @@ mutants! {
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
     MarkTooFar = "mark regions that no stream of writes comes to",
+    FlushEveryLeg = "send a flush to legs that know none",
+    ParkTooMany = "park more I/O than may wait",
+    FailLegForDeserved = "fail a leg for an error that the command deserves",
+    RefusedAfterData = "call a write refused of which the data, or a part, was written",
     ReadStuckRange = "serve a range whose write failed for want of a record",
 }
 

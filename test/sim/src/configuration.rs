@@ -1,10 +1,10 @@
 //! Small mirrors and what their hosts do, to be explored in every order of events.
 
 use crate::world::Setup;
-use mirror_engine::Op;
 use mirror_engine::format::LogType;
 use mirror_engine::options::InitialSync;
 use mirror_engine::read_policy::ReadPolicy;
+use mirror_engine::{LegMask, Op};
 use std::ops::Range;
 
 /// A host I/O: on a channel, of some blocks.
@@ -42,9 +42,11 @@ impl Configuration {
             read_policy: ReadPolicy::LeastOutstanding,
             slow_leg: None,
             slow_leg_eject_sec: 0,
+            cacheless: LegMask::NONE,
             recoverable: true,
             host_ios_max: self.ios.len(),
             reports_max: 64,
+            parked_max: 64,
             steps_max: 0,
         }
     }

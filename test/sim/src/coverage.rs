@@ -57,10 +57,30 @@ pub const HAPPENINGS: [Happening; 10] = [
 ];
 pub const WRONGS: [Wrong; 4] = [Wrong::Nothing, Wrong::LegOut, Wrong::Errors, Wrong::Hangs];
 
+/// What a history came to that no state of a region tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Deed {
+    /// Every leg refused a write for what it asks.
+    WriteRefused,
+    /// A write failed that only some legs refused, or some in part.
+    WriteDeserved,
+    /// A read or a flush met an error that it deserved.
+    OtherDeserved,
+    /// An I/O found no room to wait.
+    Busy,
+    /// A flush was acknowledged while a leg in sync knows none.
+    FlushWithout,
+}
+
+pub const DEEDS: [Deed; 5] =
+    [Deed::WriteRefused, Deed::WriteDeserved, Deed::OtherDeserved, Deed::Busy, Deed::FlushWithout];
+
 /// Hits of every cell.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     hits: [[[u64; 4]; 10]; 13],
+    deeds: [u64; DEEDS.len()],
 }
 
 impl Coverage {
@@ -68,7 +88,18 @@ impl Coverage {
         self.hits[state as usize][happening as usize][wrong as usize] += 1;
     }
 
+    pub fn note(&mut self, deed: Deed) {
+        self.deeds[deed as usize] += 1;
+    }
+
+    pub fn noted(&self, deed: Deed) -> u64 {
+        self.deeds[deed as usize]
+    }
+
     pub fn merge(&mut self, other: &Self) {
+        for (deed, other) in self.deeds.iter_mut().zip(&other.deeds) {
+            *deed += other;
+        }
         for (state, others) in self.hits.iter_mut().zip(&other.hits) {
             for (happening, others) in state.iter_mut().zip(others) {
                 for (hits, other) in happening.iter_mut().zip(others) {

@@ -6,6 +6,7 @@
 //! - write only some blocks of a write that is in flight in a power cut, and in the unlimited regime half a block;
 //! - fail any I/O, before, after or while doing it; fail reads of a block until it is rewritten, or for good;
 //! - keep an I/O for as long as it likes, and apply it when it ends;
+//! - have no such cache, and no flush;
 //! - be removed with I/O in flight, and come back with whatever it had.
 //!
 //! What it never does: lose what was flushed, apply an I/O after it ended, or answer a read with what was never written.
@@ -67,6 +68,8 @@ pub struct Disk {
     pub bad: BTreeMap<u64, Bad>,
     /// It completes nothing.
     pub hangs: bool,
+    /// What it completes is durable, and it knows no flush.
+    pub cacheless: bool,
     /// So many of its next writes, reads and flushes fail.
     pub failing: [u32; 3],
 }
@@ -84,6 +87,7 @@ impl Disk {
             clock: 0,
             bad: BTreeMap::new(),
             hangs: false,
+            cacheless: false,
             failing: [0; 3],
         }
     }
@@ -151,7 +155,11 @@ impl Disk {
                 }
                 None => {}
             }
-            self.cache.push(Cached { at: self.clock, block, data: data.clone() });
+            if self.cacheless {
+                self.durable.insert(block, data.clone());
+            } else {
+                self.cache.push(Cached { at: self.clock, block, data: data.clone() });
+            }
         }
         self.clock += 1;
         ok

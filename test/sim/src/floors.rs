@@ -4,7 +4,7 @@
 //! there. A floor is about a quarter of the hits in as many histories as a usual run has; 0 stands in cells that are
 //! possible and rarer than that can be relied on.
 
-use crate::coverage::{Coverage, HAPPENINGS, STATES, WRONGS};
+use crate::coverage::{Coverage, DEEDS, HAPPENINGS, STATES, WRONGS};
 use crate::run::SEEDS;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -151,6 +151,20 @@ Unread           Abort          0      0      0      0
 Unread           Crash          0      0      0      0
 ";
 
+/// Floors of deeds.
+const DEED_FLOORS: &str = "
+WriteRefused      500
+WriteDeserved     700
+OtherDeserved     900
+Busy            14000
+FlushWithout     1500
+";
+
+fn deed_floor(name: &str) -> u64 {
+    let row = DEED_FLOORS.lines().find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(' ')));
+    row.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Floors by state and happening.
 fn floors() -> BTreeMap<(&'static str, &'static str), [Option<u64>; 4]> {
     let rows = FLOORS.lines().filter(|line| !line.is_empty());
@@ -181,6 +195,12 @@ pub fn missed(coverage: &Coverage, histories: u64) -> Vec<String> {
             }
         }
     });
+    for deed in DEEDS {
+        let (hits, floor) = (coverage.noted(deed), deed_floor(&format!("{deed:?}")) * histories.min(SEEDS) / SEEDS);
+        if hits < floor {
+            missed.push(format!("{deed:?}: {hits} hits, the floor is {floor}"));
+        }
+    }
     missed
 }
 
@@ -201,6 +221,9 @@ pub fn table(coverage: &Coverage) -> String {
         }
         table.push('\n');
     });
+    for deed in DEEDS {
+        let _ = writeln!(table, "{:<26} {:>8}", format!("{deed:?}"), coverage.noted(deed));
+    }
     table
 }
 
@@ -231,6 +254,15 @@ mod tests {
             let name = (format!("{:?}", STATES[state]), format!("{:?}", HAPPENINGS[happening]));
             assert!(floors.contains_key(&(name.0.as_str(), name.1.as_str())), "{name:?}");
         });
+    }
+
+    #[test]
+    fn every_deed_has_its_floor() {
+        let lines: Vec<_> = DEED_FLOORS.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.len(), DEEDS.len());
+        for deed in DEEDS {
+            assert!(lines.iter().any(|line| line.split_whitespace().next() == Some(&format!("{deed:?}"))), "{deed:?}");
+        }
     }
 
     #[test]

@@ -54,7 +54,9 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     fn judge<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id) -> Step {
         let number = self.number;
         let io = ios.io_mut(id);
-        if io.join.verdict(io.sent) == Verdict::Refused {
+        // The flush after the data says nothing of the data, nor a second attempt of the first.
+        let changed = io.flushing || io.cut_short;
+        if io.join.verdict(io.sent) == Verdict::Refused && (!changed || mutant!(RefusedAfterData)) {
             return self.retire(ios, shared, id, Outcome::Failed(Failure::Refused));
         }
         let good = io.good();

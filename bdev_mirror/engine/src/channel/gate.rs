@@ -35,7 +35,9 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         match ios.io(id).op {
             Op::Read => self.classify_read(ios, shared, id, set, now_ms),
             Op::Flush => {
-                let children = set.writable().and(shared.flushed_legs());
+                let flushed =
+                    if mutant!(FlushEveryLeg) { LegMask::first(crate::MAX_LEGS) } else { shared.flushed_legs() };
+                let children = set.writable().and(flushed);
                 self.begin(ios, id, set.writable(), children, now_ms);
                 if children.is_empty() { self.children_done(ios, shared, id) } else { Step::Send }
             }

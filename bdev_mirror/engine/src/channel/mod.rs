@@ -239,6 +239,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             let ours = self.resetting.contains(slot) || io.resets != self.resets;
             if ours && !mutant!(FailLegForOwnReset) {
                 io.resets = self.resets;
+                io.cut_short = true;
                 if shared.legs.load().writable().contains(slot) {
                     io.join.not_sent(slot);
                     return None;
@@ -252,6 +253,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             // A leg that is out has been judged already.
             Fault::Failed if !shared.legs.load().writable().contains(slot) => {}
             Fault::Failed => io.blamed = io.blamed.with(slot),
+            Fault::Rejected | Fault::Deserved if mutant!(FailLegForDeserved) => io.blamed = io.blamed.with(slot),
             Fault::Rejected | Fault::Deserved | Fault::Aborted => io.unblamed = true,
         }
         Some(io.join.leg_bad(slot, fault))
@@ -441,7 +443,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         if io.place == Place::Parked {
             return Step::Wait;
         }
-        if self.parked_count >= self.limits.parked_max {
+        if self.parked_count >= self.limits.parked_max && !mutant!(ParkTooMany) {
             return Step::Done(Outcome::Failed(Failure::Busy));
         }
         io.place = Place::Parked;

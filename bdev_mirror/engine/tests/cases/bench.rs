@@ -82,7 +82,11 @@ impl Setup<'_> {
             reports: 64,
         }));
         shared.set_flushed_legs(LegMask::first(MAX_LEGS));
-        let limits = ChannelLimits { parked_max: 64, leg_timeout_ms: u64::from(self.options.leg_timeout_ms) };
+        let limits = ChannelLimits {
+            parked_max: 64,
+            leg_timeout_ms: u64::from(self.options.leg_timeout_ms),
+            mark_ahead_regions: 0,
+        };
         let channels = (0..self.channels).map(|number| Channel::new(number, limits).unwrap()).collect();
         let owner = Owner::start(Arc::clone(&shared), self.owner_start(geometry.clone()));
         let mut bench = Bench {
@@ -316,7 +320,7 @@ impl Bench {
             self.end(op, Ok(()));
             any = true;
         }
-        if !self.hold_reports && self.owner.take_report() {
+        if !self.hold_reports && self.owner.take_report().is_some() {
             self.reports += 1;
             any = true;
         }

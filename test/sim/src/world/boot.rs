@@ -94,6 +94,12 @@ impl World {
         self.start(start, full)
     }
 
+    /// Legs that have a flush.
+    pub fn flushed_legs(&self) -> LegMask {
+        let has_cache = |slot: &usize| !self.disks[self.slots[*slot]].cacheless;
+        (0..self.slots.len()).filter(has_cache).map(slot_of).fold(LegMask::NONE, LegMask::with)
+    }
+
     fn start(&mut self, start: Start, out: BTreeSet<usize>) -> Verdict {
         let geometry = self.setup.geometry();
         let shared = Arc::new(Shared::new(SharedSizes {
@@ -103,7 +109,7 @@ impl World {
             channels: 8,
             reports: self.setup.reports_max,
         }));
-        shared.set_flushed_legs(LegMask::first(16));
+        shared.set_flushed_legs(self.flushed_legs());
         self.truth.heartbeats.clear();
         self.truth.leased_once = false;
         self.truth.lease_until_ms = 0;

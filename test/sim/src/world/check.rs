@@ -2,6 +2,7 @@
 
 use super::engine::Request;
 use super::{Flight, Origin, Verdict, Work, World};
+use crate::coverage::Deed;
 use mirror_engine::format::{LegState, LogType, MapKind};
 use mirror_engine::{Failure, Outcome, RegionState, Slot};
 use std::ops::Range;
@@ -187,6 +188,28 @@ impl World {
         Ok(())
     }
 
+    /// No more I/O waits than may. What found no room ends with an error of its own, and nothing of it was sent.
+    pub fn check_busy(&mut self, channel: usize, request: &Request, outcome: Outcome) -> Verdict {
+        let parked_max = self.setup.parked_max;
+        let Some(parked) = self.engine().channels[channel].as_ref().map(mirror_engine::Channel::parked_count) else {
+            return Ok(());
+        };
+        if parked > parked_max {
+            return Err(format!("{parked} I/Os wait in channel {channel}, {parked_max} may"));
+        }
+        if outcome != Outcome::Failed(Failure::Busy) {
+            return Ok(());
+        }
+        if request.sent {
+            return Err(format!("{:?} of {:?} found no room to wait, and was sent", request.op, request.range));
+        }
+        if parked < parked_max {
+            return Err(format!("{:?} of {:?} found no room, {parked} wait", request.op, request.range));
+        }
+        self.coverage.note(Deed::Busy);
+        Ok(())
+    }
+
     pub fn check_host_read(&mut self, slot: usize, range: Range<u64>) -> Verdict {
         if !self.truth.current.contains(&self.slots[slot]) {
             return Err(format!("a read of {range:?} goes to slot {slot}, which lacks acknowledged writes"));
@@ -205,7 +228,7 @@ impl World {
     }
 
     pub fn check_read_outcome(&self, request: &Request, outcome: Outcome) -> Verdict {
-        if self.setup.recoverable && outcome == Outcome::Failed(Failure::Legs) {
+        if self.setup.recoverable && outcome == Outcome::Failed(Failure::Legs) && request.deserves.is_none() {
             return Err(format!("a read of {:?} failed although a leg has it", request.range));
         }
         Ok(())
@@ -306,6 +329,9 @@ impl World {
     pub fn check_flush(&mut self, request: &Request) -> Verdict {
         self.check_acknowledged(request)?;
         let offset = self.setup.geometry().data_offset_blocks;
+        if self.required_drives().iter().any(|&drive| self.disks[drive].cacheless) {
+            self.coverage.note(Deed::FlushWithout);
+        }
         for drive in self.required_drives() {
             if self.disks[drive].has_unflushed(request.clocks[drive], offset) {
                 return Err(format!("a flush was acknowledged, drive {drive} has older writes in its cache"));

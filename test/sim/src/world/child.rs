@@ -68,8 +68,23 @@ impl World {
                 }
                 continue;
             }
+            if self.deserved(io) == Some(Fault::Rejected) && self.chooser.percent(30) {
+                self.say(|| format!("slot {} refuses the child of {io} for what it asks", slot.index()));
+                let Running { channels, table, shared, .. } = self.engine();
+                let Some(open) = channels[channel].as_mut() else { return Ok(()) };
+                let step = open.child_refused(table, shared, io, slot, Fault::Rejected);
+                if step != ChannelStep::Send {
+                    return self.follow(channel, io, step);
+                }
+                continue;
+            }
             self.send_child(channel, io, slot)?;
         }
+    }
+
+    /// The error that an I/O deserves.
+    pub fn deserved(&self, io: u32) -> Option<Fault> {
+        self.running.as_ref()?.requests[io as usize].as_ref()?.deserves
     }
 
     pub fn send_child(&mut self, channel: usize, io: u32, slot: Slot) -> Verdict {
@@ -89,6 +104,9 @@ impl World {
             Op::Read => {
                 self.check_host_read(slot.index(), request.range.clone())?;
                 Work::Read { block, blocks, buffer: None }
+            }
+            Op::Flush if self.disks[drive].cacheless => {
+                return Err(format!("a flush goes to slot {}, which knows none", slot.index()));
             }
             Op::Flush => Work::Flush { clock: self.disks[drive].clock },
             Op::Write | Op::WriteZeroes | Op::Unmap => {

@@ -3,7 +3,8 @@
 use super::{Flight, Origin, Verdict, Work, World};
 use crate::disk::{Block, ZERO};
 use mirror_engine::{
-    Action, Channel, ChannelLimits, Device, Event, HostIo, HostIos, Io, Op, OpId, Outcome, Owner, Pass, Shared, WhyOut,
+    Action, Channel, ChannelLimits, Device, Event, Fault, HostIo, HostIos, Io, Op, OpId, Outcome, Owner, Pass, Shared,
+    WhyOut,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Request {
     /// Drives that have done it.
     pub good: BTreeSet<usize>,
     pub read: Vec<Block>,
+    /// The error that the command deserves: legs give it, and are not to blame.
+    pub deserves: Option<Fault>,
     /// For a flush: what every drive had completed when it came.
     pub clocks: Vec<u64>,
 }
@@ -87,7 +90,7 @@ impl World {
 
     pub fn open_channel(&mut self, at: usize) {
         let mark_ahead_regions = self.setup.mark_ahead_regions;
-        let limits = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000, mark_ahead_regions };
+        let limits = ChannelLimits { parked_max: self.setup.parked_max, leg_timeout_ms: 1000, mark_ahead_regions };
         let running = self.engine();
         while running.channels.len() <= at {
             running.channels.push(None);
@@ -148,7 +151,12 @@ impl World {
                 self.engine().started = true;
                 self.truth.served = true;
                 self.give_up();
+                if self.suspect_region().is_none() {
+                    self.truth.source = None;
+                }
             }
+            // The next suspicion may choose another one.
+            Event::Reconciled => self.truth.source = None,
             Event::Offline => self.engine().offline = true,
             Event::LegFailed { slot, why } => {
                 let blamed =

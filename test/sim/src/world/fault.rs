@@ -19,6 +19,9 @@ impl World {
 
     /// Whether a fault that was armed strikes this I/O.
     pub fn take_fault(&mut self, flight: &Flight) -> bool {
+        if matches!(flight.work, Work::Flush { .. }) && self.disks[flight.drive].cacheless {
+            return false;
+        }
         let kind = match flight.work {
             Work::Write { .. } => 0,
             Work::Read { .. } | Work::Verify { .. } => 1,
@@ -32,8 +35,8 @@ impl World {
     }
 
     /// Whether this kind of fault is switched off: 0..14 as in `something_fails`, 14 and 15 for a crash with and without
-    /// power, from 16 on what an operator does, less 6.
-    fn is_masked(&self, kind: u32) -> bool {
+    /// power, from 16 on what an operator does, less 6, 26 for errors that commands deserve.
+    pub fn is_masked(&self, kind: u32) -> bool {
         self.masked >> kind & 1 != 0
     }
 
@@ -105,7 +108,7 @@ impl World {
     }
 
     /// A region whose copies may differ, if there is one.
-    fn suspect_region(&self) -> Option<u32> {
+    pub fn suspect_region(&self) -> Option<u32> {
         let running = self.running.as_ref()?;
         let mut states = running.shared.regions.iter_states();
         states.find(|(_, state)| *state == mirror_engine::RegionState::NoSync).map(|(region, _)| region)

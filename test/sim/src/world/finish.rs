@@ -58,11 +58,15 @@ impl World {
                     }
                 }
                 95..97 => {
+                    self.tell_time();
                     self.engine().suspended = false;
                     self.engine().owner.resume();
                     self.drain_owner()?;
                 }
-                _ => self.admit_something()?,
+                _ => {
+                    self.tell_time();
+                    self.admit_something()?;
+                }
             }
         }
         Err(format!("no end in sight after {STEPS_MAX} steps: {}", self.what_waits()))
@@ -135,6 +139,7 @@ impl World {
 
     /// A clean stop leaves nothing dirty, and the next start copies nothing.
     fn stop_and_look(&mut self) -> Verdict {
+        self.tell_time();
         self.engine().owner.stop();
         self.drain_owner()?;
         for _ in 0..STEPS_MAX {

@@ -93,10 +93,33 @@ impl World {
         }
     }
 
+    /// The error that a child gets for what it asks. Not every leg looks as closely.
+    fn deserved_by(&mut self, flight: &Flight) -> Option<Fault> {
+        let Origin::Child { io, .. } = flight.origin else { return None };
+        self.deserved(io).filter(|_| self.chooser.percent(80))
+    }
+
+    /// A command is refused; not before a layer below has done some of it, unless it is refused as such.
+    fn refuse_in_part(&mut self, flight: &Flight, fault: Fault) -> Verdict<Option<Vec<Block>>> {
+        if let Work::Write { block, data } = &flight.work
+            && fault == Fault::Deserved
+            && self.chooser.percent(50)
+        {
+            self.check_late_write(flight)?;
+            let part = if self.chooser.percent(50) { 1 } else { data.len() };
+            // It is an error whatever the medium says.
+            let _ = self.disks[flight.drive].write(*block, &data[..part]);
+        }
+        Ok(None)
+    }
+
     /// What the drive makes of an I/O.
     fn perform(&mut self, flight: &Flight) -> Verdict<Ended> {
         let fails = !self.disks[flight.drive].present || self.take_fault(flight);
         let aborted = flight.aborted;
+        if let Some(fault) = self.deserved_by(flight).filter(|_| !fails && !aborted) {
+            return Ok((Err(fault), self.refuse_in_part(flight, fault)?));
+        }
         let drive = flight.drive;
         match &flight.work {
             Work::Write { block, data } => {

@@ -2,8 +2,9 @@
 
 use super::engine::{Request, Running, is_good};
 use super::{Verdict, World};
+use crate::coverage::Deed;
 use crate::disk::Block;
-use mirror_engine::{HostIo, Op, Outcome, RegionState};
+use mirror_engine::{Failure, Fault, HostIo, Op, Outcome, RegionState};
 
 impl World {
     pub fn host_acts(&mut self) -> Verdict {
@@ -61,6 +62,14 @@ impl World {
         start..start + 1 + u64::from(self.chooser.below(most as u32))
     }
 
+    /// What is wrong with the command itself, now and then.
+    fn random_deserved(&mut self) -> Option<Fault> {
+        if !self.faults || !self.chooser.percent(3) || self.is_masked(26) {
+            return None;
+        }
+        self.chooser.pick(&[Fault::Rejected, Fault::Deserved])
+    }
+
     pub fn submit(&mut self, channel: usize, op: Op, range: std::ops::Range<u64>) -> Verdict {
         self.counts.host_ios += 1;
         let value = if op == Op::Write {
@@ -81,7 +90,7 @@ impl World {
             }
         }
         let clocks = self.disks.iter().map(|disk| disk.clock).collect();
-        let now_ms = self.now_ms;
+        let (now_ms, deserves) = (self.now_ms, self.random_deserved());
         let request = Request {
             channel,
             op,
@@ -93,6 +102,7 @@ impl World {
             sent: false,
             good: Default::default(),
             read: Vec::new(),
+            deserves,
             clocks,
         };
         let running = self.engine();
@@ -116,7 +126,7 @@ impl World {
 
     pub fn host_io_done(&mut self, channel: usize, io: u32, outcome: Outcome) -> Verdict {
         let running = self.engine();
-        let Some(request) = running.requests[io as usize].take() else {
+        let Some(mut request) = running.requests[io as usize].take() else {
             return Err(format!("I/O {io} ended twice"));
         };
         if request.children > 0 {
@@ -124,7 +134,9 @@ impl World {
         }
         running.waiting.retain(|waiting| *waiting != (channel, io));
         self.say(|| format!("I/O {io} ends: {outcome:?}"));
+        self.check_busy(channel, &request, outcome)?;
         let good = is_good(outcome);
+        self.note_deserved(&request, outcome);
         match request.op {
             Op::Read => {
                 let values = self.read_values(&request, outcome)?;
@@ -152,6 +164,8 @@ impl World {
                 }
             }
             Op::Flush => {
+                // On a drive without a cache there is nothing to flush.
+                request.good.extend(self.required_drives().into_iter().filter(|&drive| self.disks[drive].cacheless));
                 if good {
                     self.check_flush(&request)?;
                 }
@@ -163,7 +177,8 @@ impl World {
                 } else {
                     self.check_write_error(&request)?;
                 }
-                if good || request.sent {
+                // Refused by every leg: nothing was changed.
+                if good || (request.sent && outcome != Outcome::Failed(Failure::Refused)) {
                     self.model.write_ends(request.key, good, request.through);
                 } else {
                     self.model.write_never_was(request.key);
@@ -183,6 +198,17 @@ impl World {
         if let (true, Some(&source)) = (unread, request.good.first()) {
             self.truth.lacks_read.insert(drive, source);
         }
+    }
+
+    fn note_deserved(&mut self, request: &Request, outcome: Outcome) {
+        if request.deserves.is_none() || is_good(outcome) {
+            return;
+        }
+        self.coverage.note(match (request.op.is_write(), outcome) {
+            (true, Outcome::Failed(Failure::Refused)) => Deed::WriteRefused,
+            (true, _) => Deed::WriteDeserved,
+            _ => Deed::OtherDeserved,
+        });
     }
 
     /// What the host finds in its buffer.

@@ -10,7 +10,7 @@ use mirror_engine::format::{Geometry, LogType};
 use mirror_engine::lease::LeaseOptions;
 use mirror_engine::options::InitialSync;
 use mirror_engine::read_policy::ReadPolicy;
-use mirror_engine::{Options, PacerOptions};
+use mirror_engine::{LegMask, Options, PacerOptions};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The shape of a history.
@@ -31,11 +31,20 @@ pub struct Setup {
     /// This one's I/O takes far longer than the others'.
     pub slow_leg: Option<usize>,
     pub slow_leg_eject_sec: u32,
+    /// Legs whose drives have no cache, and no flush.
+    pub cacheless: LegMask,
     /// Recoverable faults: progress must hold, blocks are written whole. Otherwise anything may happen.
     pub recoverable: bool,
     pub host_ios_max: usize,
     pub reports_max: usize,
+    /// Most I/O that may wait in a channel.
+    pub parked_max: u32,
     pub steps_max: u32,
+}
+
+/// In a quarter of histories some drives have no cache.
+fn random_cacheless(chooser: &mut Chooser) -> LegMask {
+    if chooser.percent(25) { LegMask::from_bits(1 + chooser.below(15) as u16) } else { LegMask::NONE }
 }
 
 const BLOCK_BYTES: u32 = 512;
@@ -70,6 +79,7 @@ impl Setup {
             log,
             initial_sync,
             write_through: chooser.percent(15),
+            cacheless: random_cacheless(chooser),
             leased: log != LogType::Core && chooser.percent(15),
             mark_ahead_regions: chooser.below(3),
             read_policy,
@@ -79,6 +89,7 @@ impl Setup {
             recoverable,
             host_ios_max: 1 + chooser.below(8) as usize,
             reports_max: [2, 64, 64][chooser.below(3) as usize],
+            parked_max: [1, 2, 64, 64, 64, 64][chooser.below(6) as usize],
             steps_max: 500,
         }
     }
@@ -114,9 +125,12 @@ impl World {
         let geometry = setup.geometry();
         let total = geometry.data_offset_blocks + geometry.blocks;
         let has_log = setup.log == LogType::Disk;
-        let disks: Vec<Disk> = (0..setup.legs + usize::from(has_log))
+        let mut disks: Vec<Disk> = (0..setup.legs + usize::from(has_log))
             .map(|id| Disk::new(id, geometry.block_bytes as usize, total + id as u64 % 2))
             .collect();
+        for slot in setup.cacheless.iter().filter(|slot| slot.index() < setup.legs) {
+            disks[slot.index()].cacheless = true;
+        }
         let log = has_log.then_some(setup.legs);
         let offset = geometry.data_offset_blocks;
         // A host has data on the first leg, or on all legs the same, or none of worth.
