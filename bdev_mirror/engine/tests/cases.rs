@@ -40,6 +40,18 @@ fn s(i: usize) -> Slot {
 
 impl Bench {
     fn new(channels: usize, regions: u64, written: bool, log: LogType, opt: Options, states: &[LegState]) -> Bench {
+        Self::with_dirty(channels, regions, written, log, opt, states, 0)
+    }
+    /// With so many regions that a crash left dirty.
+    fn with_dirty(
+        channels: usize,
+        regions: u64,
+        written: bool,
+        log: LogType,
+        opt: Options,
+        states: &[LegState],
+        dirty: u32,
+    ) -> Bench {
         let off = Geometry::metadata_blocks(512, regions as u32, LogType::Internal);
         let geometry = Geometry { block_bytes: 512, blocks: regions * 8, region_blocks: 8, data_offset_blocks: off };
         let shared = Arc::new(Shared::new(SharedSizes {
@@ -51,6 +63,9 @@ impl Bench {
         }));
         shared.set_flushed_legs(LegMask::first(16));
         let mut maps = Maps::of_new(&geometry, written);
+        (0..dirty).for_each(|region| {
+            maps.intent.set(region);
+        });
         let mut sl = Vec::new();
         for (i, &state) in states.iter().enumerate() {
             if state != LegState::InSync {
@@ -218,6 +233,32 @@ impl Bench {
         self.done.iter().find(|d| d.0 == id).map(|d| d.1)
     }
 }
+impl Bench {
+    /// The base bdev of a slot comes back with the leg that was there.
+    fn admit(&mut self, slot: usize) {
+        let uuid = Uuid::from_u128(slot as u128 + 1);
+        let (blocks, next_copy, sequence, generation) = (1 << 20, 0, 1, 1);
+        let known = Admission {
+            uuid,
+            identity: Uuid::nil(),
+            blocks,
+            next_copy,
+            sequence,
+            generation,
+            own_intent: None,
+            full: false,
+        };
+        assert!(self.owner.admit(s(slot), known));
+        self.run();
+    }
+    /// Ends the owner's I/O that is held back, all of it and what follows.
+    fn end_held(&mut self, result: impl Fn(&Io) -> Result<(), Fault>) {
+        while let Some((op, _, io)) = self.ios.pop_front() {
+            self.owner.done(op, result(&io));
+            self.run();
+        }
+    }
+}
 fn opt() -> Options {
     Options { leg_timeout_ms: 1000, clear_idle_ms: 100, ..Options::default() }
 }
@@ -294,4 +335,97 @@ fn suspended_is_said_when_nothing_is_under_way() {
     w.child(0, write, 1, Ok(()));
     w.run();
     assert!(w.events.contains(&Event::Suspended));
+}
+
+#[test]
+fn a_resync_gets_past_regions_that_may_not_be_copied() {
+    // The first 1500 regions are suspect and cannot be read; more than are looked at in one go.
+    let states = [IN, IN, LegState::Stale];
+    let mut w = Bench::with_dirty(1, 1510, true, LogType::Core, opt(), &states, 1500);
+    w.auto = |_, io| !matches!(io, Io::CopyRead { .. });
+    w.admit(2);
+    let data = Geometry::metadata_blocks(512, 1510, LogType::Internal);
+    let region_of = |io: &Io| match io {
+        Io::CopyRead { block, .. } => (block - data) / 8,
+        io => panic!("{io:?}"),
+    };
+    let mut read = std::collections::BTreeSet::new();
+    for _ in 0..5 {
+        while let Some((op, _, io)) = w.ios.pop_front() {
+            let region = region_of(&io);
+            read.insert(region);
+            w.owner.done(op, if region < 1500 { Err(Fault::Failed) } else { Ok(()) });
+            w.run();
+        }
+        w.tick(100);
+    }
+    assert_eq!(w.st(1499), RegionState::Unread);
+    assert_eq!(read.range(1500..).count(), 10);
+    // Now they can be read.
+    for _ in 0..20 {
+        w.tick(100);
+        w.end_held(|_| Ok(()));
+    }
+    assert!(w.events.contains(&Event::LegInSync { slot: s(2) }));
+}
+
+#[test]
+fn a_leg_is_not_given_what_was_never_written() {
+    let mut w = Bench::new(1, 1 << 20, false, LogType::Core, opt(), &[IN, IN, LegState::Stale]);
+    w.auto = |_, io| !matches!(io, Io::Zero { .. });
+    // A first write is on its way when the leg comes back: its region is filled on the leg, or copied to it.
+    let write = w.submit(0, Op::Write, 8, 1);
+    w.run();
+    w.admit(2);
+    assert!(w.events.contains(&Event::ResyncStarted { slot: s(2), regions: 1 }), "{:?}", w.events);
+    w.end_held(|_| Ok(()));
+    assert_eq!(w.sends.iter().map(|send| send.0).collect::<Vec<_>>(), [0, 1, 2]);
+    (0..3).for_each(|slot| w.child(0, write, slot, Ok(())));
+    w.run();
+    assert_eq!(w.outcome(write), Some(Outcome::GOOD));
+    w.tick(100);
+    assert!(w.events.contains(&Event::LegInSync { slot: s(2) }));
+}
+
+#[test]
+fn a_first_write_waits_for_no_tick() {
+    let mut w = Bench::new(1, 4, false, LogType::Internal, opt(), &[IN, IN]);
+    let write = w.write_all(0, Op::Write, 8, 1);
+    assert_eq!(w.outcome(write), Some(Outcome::GOOD));
+}
+
+#[test]
+fn a_clearing_waits_for_no_tick_but_its_rest() {
+    let mut w = Bench::new(1, 4, true, LogType::Internal, opt(), &[IN, IN]);
+    w.write_all(0, Op::Write, 0, 1);
+    w.tick(100);
+    assert!(matches!(w.st(0), RegionState::Dirty | RegionState::Flushing));
+    w.tick(100);
+    assert_eq!(w.st(0), RegionState::Clean);
+}
+
+#[test]
+fn progress_is_written_to_the_units_that_differ() {
+    let regions = 10_000;
+    let mut w = Bench::new(1, regions, true, LogType::Internal, opt(), &[IN, IN, LegState::Stale]);
+    w.auto = |_, io| !matches!(io, Io::CopyRead { .. });
+    w.admit(2);
+    // The first regions are copied; what is read after them stays under way.
+    for _ in 0..MAX_WINDOWS {
+        let (op, _, io) = w.ios.pop_front().unwrap();
+        assert!(matches!(io, Io::CopyRead { .. }));
+        w.owner.done(op, Ok(()));
+        w.run();
+    }
+    w.auto = |_, io| !matches!(io, Io::CopyRead { .. } | Io::Write { .. });
+    w.tick(100);
+    let off = Geometry::metadata_blocks(512, regions as u32, LogType::Internal);
+    let geometry = Geometry { block_bytes: 512, blocks: regions * 8, region_blocks: 8, data_offset_blocks: off };
+    assert_eq!(geometry.units_per_map(), 3);
+    let writes = w.ios.iter().filter_map(|(_, device, io)| match io {
+        Io::Write { block, .. } => Some((*device, *block)),
+        _ => None,
+    });
+    let unit = geometry.unit_block(format::MapKind::OutOfSync(s(2)), 0);
+    assert_eq!(writes.collect::<Vec<_>>(), [(Device::Leg(s(0)), unit), (Device::Leg(s(1)), unit)]);
 }

@@ -237,7 +237,8 @@ impl Owner {
             self.pump_clearing();
             self.start_sharing_pass();
             self.pump_stop();
-            if !went_on && self.resolved.is_empty() {
+            // What became ready to be committed just now waits for no other event.
+            if !went_on && self.resolved.is_empty() && !self.next_txn() {
                 break;
             }
         }

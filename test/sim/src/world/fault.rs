@@ -92,6 +92,7 @@ impl World {
                 let Some(log) = self.log else { return Ok(()) };
                 self.disks[log].present = false;
                 self.say(|| "the log is gone".into());
+                self.tell_time();
                 self.engine().owner.log_gone();
                 return self.drain_owner();
             }
@@ -141,6 +142,7 @@ impl World {
                 flight.hung = false;
             }
             let Some(slot) = self.slots.iter().position(|other| *other == drive) else { return Ok(()) };
+            self.tell_time();
             self.engine().owner.leg_gone(slot_of(slot));
             self.engine().out.insert(slot);
             self.drain_owner()
@@ -259,7 +261,7 @@ impl World {
     }
 
     /// Whoever calls the owner tells it the time.
-    fn tell_time(&mut self) {
+    pub fn tell_time(&mut self) {
         let now_ms = self.now_ms;
         if let Some(running) = self.running.as_mut() {
             running.owner.set_now(now_ms);

@@ -57,6 +57,7 @@ impl World {
                 }
                 95..97 => {
                     self.engine().suspended = false;
+                    self.tell_time();
                     self.engine().owner.resume();
                     self.drain_owner()?;
                 }
@@ -133,6 +134,7 @@ impl World {
 
     /// A clean stop leaves nothing dirty, and the next start copies nothing.
     fn stop_and_look(&mut self) -> Verdict {
+        self.tell_time();
         self.engine().owner.stop();
         self.drain_owner()?;
         for _ in 0..STEPS_MAX {
