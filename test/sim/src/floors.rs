@@ -89,14 +89,14 @@ FlushingZeroed   LegLost        0      0    120     14
 FlushingZeroed   LegBack      160     14      7      1
 FlushingZeroed   Abort          0      0      0      0
 FlushingZeroed   Crash         15      0    200     12
-Cleaning         Write        120      1    800    110
+Cleaning         Write         59      1    800    110
 Cleaning         Unmap         19      0    220     17
-Cleaning         Read          37      0    530     37
+Cleaning         Read          37      0    290     37
 Cleaning         MarkAhead      0      0      0      0
 Cleaning         Clear          -      -      -      -
 Cleaning         Resync      2500    120      2      0
 Cleaning         LegLost        0      1    300    120
-Cleaning         LegBack      770    110     12      1
+Cleaning         LegBack      290     32      3      1
 Cleaning         Abort          0      0     20      2
 Cleaning         Crash         48      1    630    100
 CleaningZeroed   Write          8      0     44      2
@@ -106,7 +106,7 @@ CleaningZeroed   MarkAhead      0      0      0      0
 CleaningZeroed   Clear          -      -      -      -
 CleaningZeroed   Resync       120      1      0      0
 CleaningZeroed   LegLost        0      0     14      8
-CleaningZeroed   LegBack       24      1      0      0
+CleaningZeroed   LegBack       19      1      0      0
 CleaningZeroed   Abort          0      0      1      0
 CleaningZeroed   Crash          7      0     33      7
 NoSync           Write       1800    420  19000    910
