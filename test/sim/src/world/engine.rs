@@ -106,9 +106,11 @@ impl World {
         if !idle {
             return Ok(());
         }
+        let now_ms = self.now_ms;
         let running = self.engine();
         let Some(mut channel) = running.channels[at].take() else { return Ok(()) };
         let owed = channel.close();
+        running.owner.set_now(now_ms);
         running.owner.channel_closed(owed);
         running.wakes.remove(&at);
         self.say(|| format!("channel {at} closes"));

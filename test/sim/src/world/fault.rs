@@ -95,6 +95,7 @@ impl World {
                 let Some(log) = self.log else { return Ok(()) };
                 self.disks[log].present = false;
                 self.say(|| "the log is gone".into());
+                self.tell_time();
                 self.engine().owner.log_gone();
                 return self.drain_owner();
             }
@@ -144,6 +145,7 @@ impl World {
                 flight.hung = false;
             }
             let Some(slot) = self.slots.iter().position(|other| *other == drive) else { return Ok(()) };
+            self.tell_time();
             self.engine().owner.leg_gone(slot_of(slot));
             self.engine().out.insert(slot);
             self.drain_owner()

@@ -60,6 +60,7 @@ impl World {
                 95..97 => {
                     self.tell_time();
                     self.engine().suspended = false;
+                    self.tell_time();
                     self.engine().owner.resume();
                     self.drain_owner()?;
                 }
