@@ -2,6 +2,7 @@
 
 use super::check::slot_of;
 use super::{Verdict, World};
+use crate::disk::ZERO;
 use mirror_engine::RegionState;
 use mirror_engine::format::{LogType, MapKind};
 
@@ -19,9 +20,14 @@ impl World {
                 .get(region as usize)
                 .is_some_and(|before| matches!(before, RegionState::Unwritten | RegionState::RefusedUnwritten));
             if opened && *state == RegionState::Dirty {
-                // A leg that was out was not zeroed: it does not read as the others do.
+                // A leg that was out may not have been zeroed: then it does not read as the others do.
                 let required = self.required_drives();
-                self.truth.current.retain(|drive| required.contains(drive));
+                let disks = &self.disks;
+                let is_zeroed = |drive: usize| {
+                    let mut blocks = geometry.region_range(region);
+                    blocks.all(|block| disks[drive].durable(geometry.data_offset_blocks + block) == ZERO)
+                };
+                self.truth.current.retain(|&drive| required.contains(&drive) || is_zeroed(drive));
             }
             if let Some(before) = before.get(region as usize) {
                 self.check_reason(region, *before, *state)?;
