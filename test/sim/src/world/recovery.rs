@@ -48,9 +48,7 @@ impl World {
         if serving.iter().any(|drive| self.clones.contains(drive)) {
             return Err(format!("started from a copy of a drive among {serving:?}"));
         }
-        let inconsistent = serving
-            .iter()
-            .any(|drive| self.truth.inconsistent.contains(drive) && self.says_inconsistent(*drive, found, drives));
+        let inconsistent = serving.iter().any(|drive| self.is_overwritten(*drive, found, drives));
         if inconsistent && !allowed.accept_inconsistent && !agreed {
             return Err(format!("started from drives {serving:?} that a resync was writing, without a word"));
         }
@@ -78,11 +76,18 @@ impl World {
     pub fn check_not_diverged(&self, serving: &[usize], found: &[Found], drives: &[usize]) -> Verdict {
         for (leg, &drive) in found.iter().zip(drives) {
             let itself = leg.superblock.in_sync().contains(leg.superblock.slot);
-            if itself && serving.iter().any(|other| self.truth.diverged.contains(&(*other, drive))) {
+            // A leg that was being overwritten has no history of its own any more.
+            let mut others = serving.iter().filter(|other| !self.is_overwritten(**other, found, drives));
+            if itself && others.any(|other| self.truth.diverged.contains(&(*other, drive))) {
                 return Err(format!("started from drives {serving:?} beside drive {drive}, which went its own way"));
             }
         }
         Ok(())
+    }
+
+    /// Whether a resync was writing it, and it says so.
+    fn is_overwritten(&self, drive: usize, found: &[Found], drives: &[usize]) -> bool {
+        self.truth.inconsistent.contains(&drive) && self.says_inconsistent(drive, found, drives)
     }
 
     fn says_inconsistent(&self, drive: usize, found: &[Found], drives: &[usize]) -> bool {
