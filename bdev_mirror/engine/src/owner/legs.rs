@@ -208,6 +208,11 @@ impl Owner {
     pub(super) fn end_offline(&mut self) {
         self.phase = Phase::Offline;
         self.actions.push_back(Action::Event(Event::Offline));
+        self.give_up_all();
+    }
+
+    /// Nothing follows from what is in flight any more, and none of it is sent again.
+    pub(super) fn give_up_all(&mut self) {
         for slot in self.slots() {
             self.give_up_ops(Device::Leg(slot));
         }

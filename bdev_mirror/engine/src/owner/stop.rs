@@ -25,8 +25,7 @@ impl Owner {
     /// [`Action::Stopped`] is the end.
     pub fn stop(&mut self) {
         if matches!(self.phase, Phase::Starting | Phase::Offline) {
-            self.phase = Phase::Stopped;
-            self.actions.push_back(Action::Stopped { clean: false });
+            self.end(false);
             self.publish();
             return;
         }
@@ -93,6 +92,7 @@ impl Owner {
 
     fn end(&mut self, clean: bool) {
         self.phase = Phase::Stopped;
+        self.give_up_all();
         self.actions.push_back(Action::Stopped { clean });
     }
 }
