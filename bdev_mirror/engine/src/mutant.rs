@@ -70,6 +70,7 @@ mutants! {
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
+    StrangerLacksLittle = "give a new drive only what the leg before it lacked",
     FlushEveryLeg = "send a flush to legs that know none",
     ParkTooMany = "park more I/O than may wait",
     FailLegForDeserved = "fail a leg for an error that the command deserves",

@@ -59,7 +59,7 @@ impl World {
 
     /// What is wrong with the command itself, now and then.
     fn random_deserved(&mut self) -> Option<Fault> {
-        if !self.faults || !self.chooser.percent(3) || self.is_masked(26) {
+        if !self.faults || !self.chooser.percent(3) || self.is_masked(28) {
             return None;
         }
         self.chooser.pick(&[Fault::Rejected, Fault::Deserved])

@@ -59,7 +59,9 @@ impl World {
         for copy in 0..2 {
             let block = geometry.superblock_block(copy);
             let bytes = self.disks[drive].bytes(block, geometry.superblock_blocks(), true);
-            if let Some(Ok(superblock)) = bytes.map(|bytes| Superblock::decode(&bytes[..SUPERBLOCK_BYTES])) {
+            if let Some(Ok(superblock)) = bytes.map(|bytes| Superblock::decode(&bytes[..SUPERBLOCK_BYTES]))
+                && superblock.mirror == super::boot::MIRROR
+            {
                 self.check_generation_once(&superblock)?;
             }
         }

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     pub next_leg: u128,
+    /// The leg that each drive is.
+    pub uuids: BTreeMap<usize, uuid::Uuid>,
     /// The mirror has served once.
     pub served: bool,
     pub log_uuid: uuid::Uuid,
