@@ -81,9 +81,17 @@ pub enum Deed {
     OldLegRejected,
     /// A drive that was never a leg before is in sync.
     NewLegInSync,
+    /// A write touched regions of two units of a map.
+    WriteOverUnits,
+    /// A start found a unit of a map on no leg, and other units.
+    UnitLost,
+    /// A start went by the maps of a log device.
+    StartFromLog,
+    /// All I/O waited.
+    Suspended,
 }
 
-pub const DEEDS: [Deed; 10] = [
+pub const DEEDS: [Deed; 14] = [
     Deed::WriteRefused,
     Deed::WriteDeserved,
     Deed::OtherDeserved,
@@ -94,6 +102,10 @@ pub const DEEDS: [Deed; 10] = [
     Deed::OldLegRefused,
     Deed::OldLegRejected,
     Deed::NewLegInSync,
+    Deed::WriteOverUnits,
+    Deed::UnitLost,
+    Deed::StartFromLog,
+    Deed::Suspended,
 ];
 
 /// Hits of every cell.

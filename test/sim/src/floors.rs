@@ -163,6 +163,10 @@ LegAdded          110
 OldLegRefused      10
 OldLegRejected     40
 NewLegInSync      300
+WriteOverUnits    600
+UnitLost            3
+StartFromLog      700
+Suspended        1700
 ";
 
 fn deed_floor(name: &str) -> u64 {

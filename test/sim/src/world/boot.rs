@@ -40,7 +40,8 @@ impl World {
 
     /// A new mirror. After a crash with `log_type: core` it is created again, from a leg that the operator names.
     pub fn create(&mut self) -> Verdict {
-        let source = if self.truth.served { self.truth.current.first().copied().unwrap_or(0) } else { 0 };
+        let mut current = self.slots.iter().copied().filter(|drive| self.truth.current.contains(drive));
+        let source = if self.truth.served { current.next() } else { None }.unwrap_or(self.slots[0]);
         let again = self.truth.served;
         if again {
             self.model.forget_zeros();
@@ -305,7 +306,7 @@ impl World {
             // Nobody knows any more what was never written or given up: it may read as anything from now on.
             self.model.forget_zeros();
         }
-        self.check_recovery(&serving, &maps)?;
+        self.check_recovery(&serving, &homes, head.clean, &maps)?;
         self.truth.source = plan.source.map(Slot::index).filter(|_| maps.intent.count() > 0);
         let expected = head
             .source
@@ -343,7 +344,9 @@ impl World {
         };
         debug_assert_eq!(geometry, start.config.geometry);
         self.truth.log_uuid = new_log.unwrap_or(self.truth.log_uuid);
-        self.truth.generation = 0;
+        // Whatever was found, taken part or not, has been used.
+        let newest = found.iter().map(|leg| leg.superblock.generation).max();
+        self.truth.generation = newest.unwrap_or(0) + 1;
         self.start(start, out)
     }
 }

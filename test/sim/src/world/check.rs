@@ -190,6 +190,23 @@ impl World {
         Ok(())
     }
 
+    /// All I/O of the host is parked: nothing of it is under way.
+    pub fn check_all_parked(&mut self) -> Verdict {
+        let running = self.engine();
+        for (at, channel) in running.channels.iter().enumerate() {
+            let Some(channel) = channel else { continue };
+            let known = running.requests.iter().flatten().filter(|request| request.channel == at);
+            let (count, children) = known.fold((0, 0), |(count, all), request| (count + 1, all + request.children));
+            if children > 0 || channel.parked_count() != count {
+                return Err(format!(
+                    "I/O is said to have ended, channel {at} has {count} I/Os, {} of them wait, {children} children",
+                    channel.parked_count()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// No more I/O waits than may. What found no room ends with an error of its own, and nothing of it was sent.
     pub fn check_busy(&mut self, channel: usize, request: &Request, outcome: Outcome) -> Verdict {
         let parked_max = self.setup.parked_max;

@@ -177,7 +177,11 @@ impl World {
             Event::LastLegStays { slot, why: WhyOut::Hung } => {
                 self.engine().faulted.insert(slot.index());
             }
-            Event::Suspended => self.engine().suspended = true,
+            Event::Suspended => {
+                self.engine().suspended = true;
+                self.check_all_parked()?;
+                self.coverage.note(crate::coverage::Deed::Suspended);
+            }
             _ => {}
         }
         Ok(())

@@ -46,6 +46,11 @@ impl World {
             let region = self.chooser.below(geometry.regions());
             return geometry.region_range(region);
         }
+        if self.setup.small_units && self.chooser.percent(30) {
+            // From one unit of the maps into the next.
+            let end = geometry.region_range(geometry.unit_bits() - 1).end;
+            return end - 1..end + 1;
+        }
         // A few blocks are hot, and the end of the mirror is among them.
         let start = match self.chooser.below(3) {
             0 => u64::from(self.chooser.below(3)),

@@ -117,6 +117,10 @@ impl World {
         };
         let geometry = self.setup.geometry();
         let wrong = self.wrong();
+        let unit_of = |block: u64| geometry.unit_of(geometry.region_of(block)).0;
+        if op != Op::Read && unit_of(range.start) != unit_of(range.end - 1) {
+            self.coverage.note(crate::coverage::Deed::WriteOverUnits);
+        }
         for region in geometry.region_of(range.start)..=geometry.region_of(range.end - 1) {
             self.cover(region, happening, wrong);
         }
