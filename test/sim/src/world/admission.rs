@@ -1,10 +1,11 @@
 //! Legs that come while the mirror runs.
 
+use super::boot::MIRROR;
 use super::check::slot_of;
 use super::{Verdict, World};
 use crate::coverage::Deed;
 use mirror_engine::assembly::{self, Found};
-use mirror_engine::format::{LogType, MapKind};
+use mirror_engine::format::{LegRecord, LogType, MapKind};
 use mirror_engine::{Admission, Bits};
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ impl World {
         let before = if self.faults && self.chooser.percent(50) { self.put_old_back(slot) } else { None };
         let drive = self.slots[slot];
         let record = &head.legs[slot];
-        let stranger = !self.is_on_record(drive, record.uuid);
+        let stranger = self.is_stranger(drive, record);
         let disk = &self.disks[drive];
         let mut admission = Admission {
             uuid: record.uuid,
@@ -75,6 +76,16 @@ impl World {
             self.engine().out.remove(&slot);
         }
         self.drain_owner()
+    }
+
+    /// Whether a drive is another one than the records name in its slot, whatever it holds.
+    fn is_stranger(&self, drive: usize, record: &LegRecord) -> bool {
+        match self.superblock(drive, false).filter(|_| self.has_superblocks()) {
+            Some((own, _)) => {
+                own.mirror != MIRROR || own.leg != record.uuid || record.identity != self.disks[drive].identity
+            }
+            None => !self.is_on_record(drive, record.uuid),
+        }
     }
 
     pub fn own_intent(&self, drive: usize) -> Option<Bits> {

@@ -289,6 +289,9 @@ impl World {
         if plan.rejected.iter().any(|(_, why)| matches!(why, assembly::Rejected::Replaced { .. })) {
             self.coverage.note(Deed::OldLegRejected);
         }
+        for leg in plan.legs.iter().filter_map(|leg| leg.found) {
+            self.truth.uuids.insert(drives[leg], found[leg].superblock.leg);
+        }
         self.place_found(plan.legs.iter().filter_map(|leg| leg.found.map(|index| (leg.slot, drives[index]))));
         let serving: Vec<usize> = plan
             .legs
@@ -344,8 +347,10 @@ impl World {
         };
         debug_assert_eq!(geometry, start.config.geometry);
         self.truth.log_uuid = new_log.unwrap_or(self.truth.log_uuid);
-        // Whatever was found, taken part or not, has been used.
-        let newest = found.iter().map(|leg| leg.superblock.generation).max();
+        // A leg that takes no part is of another history, whose numbers a fork leaves behind too.
+        let is_out = |index: usize| !plan.fork && plan.rejected.iter().any(|(other, _)| *other == index);
+        let known = found.iter().enumerate().filter(|(index, _)| !is_out(*index));
+        let newest = known.map(|(_, leg)| leg.superblock.generation).max();
         self.truth.generation = newest.unwrap_or(0) + 1;
         self.start(start, out)
     }

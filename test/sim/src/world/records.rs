@@ -190,6 +190,7 @@ impl World {
         self.truth.wild.remove(&drive);
         self.truth.agreed.retain(|agreed| !agreed.contains(&drive));
         // It is what the others are now.
+        self.truth.parting.retain(|(_, other)| *other != drive);
         self.truth.diverged.retain(|(one, two)| *one != drive && *two != drive);
         let apart: Vec<_> = self.truth.diverged.iter().filter(|(one, _)| *one == other).map(|(_, two)| *two).collect();
         self.truth.diverged.extend(apart.iter().flat_map(|&two| [(drive, two), (two, drive)]));
