@@ -71,6 +71,9 @@ mutants! {
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
     MarkTooFar = "mark regions that no stream of writes comes to",
+    StrangerLacksLittle = "give a new drive only what the leg before it lacked",
+    ForgetSecondUnit = "write the first unit of a mark only",
+    SuspendWithoutDrain = "say that all I/O has ended before it has",
     FlushEveryLeg = "send a flush to legs that know none",
     ParkTooMany = "park more I/O than may wait",
     FailLegForDeserved = "fail a leg for an error that the command deserves",
@@ -130,6 +133,31 @@ pub fn is_planted(mutant: Mutant) -> bool {
 #[inline(always)]
 pub const fn is_planted(_: Mutant) -> bool {
     false
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static SMALL_UNITS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Gives map units few bits, on this thread: so that a simulated mirror of few regions has several units in a map.
+#[cfg(feature = "mutants")]
+pub fn set_small_units(small: bool) {
+    SMALL_UNITS.set(small);
+}
+
+/// Bits of a unit, if they are fewer than a block holds.
+#[cfg(feature = "mutants")]
+pub(crate) fn small_units() -> Option<u32> {
+    // A word: units are cut out of a map by words.
+    SMALL_UNITS.get().then_some(64)
+}
+
+/// Bits of a unit, if they are fewer than a block holds: never.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub(crate) const fn small_units() -> Option<u32> {
+    None
 }
 
 /// Whether a mistake is planted; `false` at compile time without the feature `mutants`.

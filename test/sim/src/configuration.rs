@@ -32,6 +32,7 @@ impl Configuration {
             legs: 2,
             channels: self.channels,
             regions: 3,
+            small_units: false,
             region_blocks: 2,
             short_by: 1,
             log: LogType::Internal,

@@ -71,10 +71,42 @@ pub enum Deed {
     Busy,
     /// A flush was acknowledged while a leg in sync knows none.
     FlushWithout,
+    /// A new drive took the place of a leg.
+    LegReplaced,
+    /// A slot was added.
+    LegAdded,
+    /// A leg that was replaced came back to a mirror that runs, and was refused.
+    OldLegRefused,
+    /// The same at a start.
+    OldLegRejected,
+    /// A drive that was never a leg before is in sync.
+    NewLegInSync,
+    /// A write touched regions of two units of a map.
+    WriteOverUnits,
+    /// A start found a unit of a map on no leg, and other units.
+    UnitLost,
+    /// A start went by the maps of a log device.
+    StartFromLog,
+    /// All I/O waited.
+    Suspended,
 }
 
-pub const DEEDS: [Deed; 5] =
-    [Deed::WriteRefused, Deed::WriteDeserved, Deed::OtherDeserved, Deed::Busy, Deed::FlushWithout];
+pub const DEEDS: [Deed; 14] = [
+    Deed::WriteRefused,
+    Deed::WriteDeserved,
+    Deed::OtherDeserved,
+    Deed::Busy,
+    Deed::FlushWithout,
+    Deed::LegReplaced,
+    Deed::LegAdded,
+    Deed::OldLegRefused,
+    Deed::OldLegRejected,
+    Deed::NewLegInSync,
+    Deed::WriteOverUnits,
+    Deed::UnitLost,
+    Deed::StartFromLog,
+    Deed::Suspended,
+];
 
 /// Hits of every cell.
 #[derive(Clone, Debug, Default)]

@@ -178,6 +178,11 @@ impl Disk {
         self.cache = rest;
     }
 
+    /// What a block held before the drive came here.
+    pub fn put(&mut self, block: u64, data: Block) {
+        self.durable.insert(block, data);
+    }
+
     /// Zeros all blocks before this one, durably.
     pub fn wipe(&mut self, end: u64) {
         self.cache.retain(|cached| cached.block >= end);

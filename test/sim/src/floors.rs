@@ -158,6 +158,15 @@ WriteDeserved     700
 OtherDeserved     900
 Busy            14000
 FlushWithout     1500
+LegReplaced       270
+LegAdded          110
+OldLegRefused      10
+OldLegRejected     40
+NewLegInSync      300
+WriteOverUnits    600
+UnitLost            3
+StartFromLog      700
+Suspended        1700
 ";
 
 fn deed_floor(name: &str) -> u64 {

@@ -264,6 +264,9 @@ fn block_bytes_checked(block_bytes: u32) -> u64 {
 }
 
 fn unit_bits(block_bytes: u32) -> u32 {
+    if let Some(bits) = crate::mutant::small_units() {
+        return bits;
+    }
     (block_bytes_checked(block_bytes) as u32 - UNIT_HEADER_BYTES as u32) * 8
 }
 

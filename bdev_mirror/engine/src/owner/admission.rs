@@ -44,12 +44,12 @@ impl Owner {
             let leg = &mut self.legs[slot.index()];
             leg.out_of_sync.get_or_insert_with(|| Bits::new(regions, true))
         };
-        if admission.full || !known {
+        if (admission.full || !known) && !mutant!(StrangerLacksLittle) {
             map.set_all();
         }
         match &admission.own_intent {
             Some(own) => map.union(own),
-            None if self.config.log == LogType::Internal => map.set_all(),
+            None if self.config.log == LogType::Internal && !mutant!(StrangerLacksLittle) => map.set_all(),
             None => {}
         }
         // A leg that went its own way may have counted further. What is written to it must be its newest, and no generation

@@ -148,7 +148,11 @@ impl Owner {
         if regions.is_empty() {
             return false;
         }
-        let units = self.note_marked(&regions);
+        let mut units = self.note_marked(&regions);
+        if mutant!(ForgetSecondUnit) {
+            let first = units.iter().map(|(_, unit)| *unit).min();
+            units.retain(|(_, unit)| Some(*unit) == first);
+        }
         let ordered = self.ordered_unit_writes(&self.map_devices(), &units);
         self.start_ordered_txn(TxnKind::Mark { regions }, ordered);
         true

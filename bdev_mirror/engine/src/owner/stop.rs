@@ -3,6 +3,7 @@
 use super::clearing::ClearStage;
 use super::{Action, Event, Owner, Phase};
 use crate::Pass;
+use crate::mutant::mutant;
 
 impl Owner {
     /// New I/O waits from here on; [`Event::Suspended`] says that nothing is under way any more.
@@ -11,6 +12,9 @@ impl Owner {
         self.drained = false;
         self.publish();
         self.drain_again = !self.start_pass(Pass::Drain);
+        if mutant!(SuspendWithoutDrain) {
+            self.say(Event::Suspended);
+        }
         self.pump();
     }
 

@@ -3,8 +3,9 @@
 use super::check::slot_of;
 use super::engine::{Running, Table};
 use super::{Verdict, World};
+use crate::coverage::Deed;
 use mirror_engine::assembly::{self, Allowed, Found, Plan, Refusal};
-use mirror_engine::format::{LegRecord, LegState, LogType, MapKind};
+use mirror_engine::format::{LegRecord, LegState, LogType, MapKind, Superblock};
 use mirror_engine::maps::Maps;
 use mirror_engine::options::InitialSync;
 use mirror_engine::{Bits, Config, LegMask, Owner, OwnerId, Shared, SharedSizes, Slot, Start, StartLeg};
@@ -39,7 +40,8 @@ impl World {
 
     /// A new mirror. After a crash with `log_type: core` it is created again, from a leg that the operator names.
     pub fn create(&mut self) -> Verdict {
-        let source = if self.truth.served { self.truth.current.first().copied().unwrap_or(0) } else { 0 };
+        let mut current = self.slots.iter().copied().filter(|drive| self.truth.current.contains(drive));
+        let source = if self.truth.served { current.next() } else { None }.unwrap_or(self.slots[0]);
         let again = self.truth.served;
         if again {
             self.model.forget_zeros();
@@ -56,8 +58,10 @@ impl World {
         let mut legs = Vec::new();
         self.truth.current.clear();
         let mut full = BTreeSet::new();
-        for slot in 0..self.setup.legs {
+        self.truth.uuids.clear();
+        for slot in 0..self.slots.len() {
             let drive = self.slots[slot];
+            self.truth.uuids.insert(drive, self.leg_uuid(slot));
             let in_sync = sync != InitialSync::Full || drive == source;
             if in_sync {
                 self.truth.current.insert(drive);
@@ -114,7 +118,7 @@ impl World {
         self.truth.leased_once = false;
         self.truth.lease_until_ms = 0;
         self.truth.read_faults = false;
-        let legs = self.setup.legs;
+        let legs = self.slots.len();
         self.running = Some(Running {
             owner: Owner::start(Arc::clone(&shared), start),
             shared,
@@ -147,11 +151,11 @@ impl World {
         self.now_ms += 5000;
         if self.setup.log == LogType::Core {
             for drive in 0..self.disks.len() {
-                self.disks[drive].present = true;
+                self.disks[drive].present = self.slots.contains(&drive);
             }
             return self.create();
         }
-        if !self.truth.served && (0..self.disks.len()).all(|drive| self.superblock(drive, false).is_none()) {
+        if !self.truth.served && (0..self.disks.len()).all(|drive| self.own_superblock(drive).is_none()) {
             // The creation left nothing behind: it is called again.
             return self.create();
         }
@@ -164,16 +168,23 @@ impl World {
     /// Some drives are there, others not yet.
     fn plug_some(&mut self) {
         for drive in 0..self.disks.len() {
-            self.disks[drive].present = !self.faults || self.chooser.percent(80);
+            let is_ours = self.slots.contains(&drive) || self.log == Some(drive);
+            self.disks[drive].present = if self.faults { self.chooser.percent(80) } else { is_ours };
         }
         if self.setup.recoverable {
             self.disks[0].present = true;
         }
     }
 
+    /// The superblock of a drive, if it is of this mirror.
+    fn own_superblock(&self, drive: usize) -> Option<(Superblock, usize)> {
+        self.superblock(drive, false).filter(|(superblock, _)| superblock.mirror == MIRROR)
+    }
+
     /// Superblocks of the drives that are there, in any order.
     fn examine(&mut self) -> (Vec<Found>, Vec<usize>) {
-        let mut order: Vec<usize> = self.slots.clone();
+        let log = self.log;
+        let mut order: Vec<usize> = (0..self.disks.len()).filter(|drive| Some(*drive) != log).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, self.chooser.below(at as u32 + 1) as usize);
         }
@@ -183,7 +194,12 @@ impl World {
             if !self.disks[drive].present {
                 continue;
             }
-            if let Some((superblock, next_copy)) = self.superblock(drive, false) {
+            if let Some((superblock, next_copy)) = self.own_superblock(drive) {
+                let is_copy = superblock.legs[superblock.slot.index()].identity != self.disks[drive].identity;
+                if is_copy && (!self.faults || self.setup.recoverable || self.chooser.percent(30)) {
+                    // An operator detaches it.
+                    continue;
+                }
                 let disk = &self.disks[drive];
                 let mut leg = Found { superblock, next_copy, identity: disk.identity, blocks: disk.blocks };
                 if self.clones.contains(&drive) {
@@ -270,6 +286,13 @@ impl World {
     }
 
     fn start_plan(&mut self, found: &[Found], drives: &[usize], allowed: Allowed, plan: &Plan) -> Verdict {
+        if plan.rejected.iter().any(|(_, why)| matches!(why, assembly::Rejected::Replaced { .. })) {
+            self.coverage.note(Deed::OldLegRejected);
+        }
+        for leg in plan.legs.iter().filter_map(|leg| leg.found) {
+            self.truth.uuids.insert(drives[leg], found[leg].superblock.leg);
+        }
+        self.place_found(plan.legs.iter().filter_map(|leg| leg.found.map(|index| (leg.slot, drives[index]))));
         let serving: Vec<usize> = plan
             .legs
             .iter()
@@ -286,7 +309,7 @@ impl World {
             // Nobody knows any more what was never written or given up: it may read as anything from now on.
             self.model.forget_zeros();
         }
-        self.check_recovery(&serving, &maps)?;
+        self.check_recovery(&serving, &homes, head.clean, &maps)?;
         self.truth.source = plan.source.map(Slot::index).filter(|_| maps.intent.count() > 0);
         let expected = head
             .source
@@ -304,8 +327,9 @@ impl World {
                 next_copy: leg.found.map_or(0, |index| found[index].next_copy),
             })
             .collect();
-        let out =
-            plan.legs.iter().filter(|leg| leg.record.state != LegState::InSync).map(|leg| leg.slot.index()).collect();
+        let in_sync = plan.legs.iter().filter(|leg| leg.record.state == LegState::InSync);
+        let in_sync: BTreeSet<usize> = in_sync.map(|leg| leg.slot.index()).collect();
+        let out = (0..self.slots.len()).filter(|slot| !in_sync.contains(slot)).collect();
         let new_log = (plan.fork && self.setup.log == LogType::Disk && !log_lost)
             .then(|| Uuid::from_u128(0x0109_0000 + u128::from(self.counts.boots)));
         let start = Start {
@@ -323,7 +347,11 @@ impl World {
         };
         debug_assert_eq!(geometry, start.config.geometry);
         self.truth.log_uuid = new_log.unwrap_or(self.truth.log_uuid);
-        self.truth.generation = 0;
+        // A leg that takes no part is of another history, whose numbers a fork leaves behind too.
+        let is_out = |index: usize| !plan.fork && plan.rejected.iter().any(|(other, _)| *other == index);
+        let known = found.iter().enumerate().filter(|(index, _)| !is_out(*index));
+        let newest = known.map(|(_, leg)| leg.superblock.generation).max();
+        self.truth.generation = newest.unwrap_or(0) + 1;
         self.start(start, out)
     }
 }

@@ -96,7 +96,9 @@ impl World {
         if !self.has_superblocks() || set.required().contains(slot_of(slot)) {
             return Ok(());
         }
-        let state = self.durable_superblock(self.slots[slot]).map(|superblock| superblock.legs[slot].state);
+        let drive = self.slots[slot];
+        let own = self.durable_superblock(drive).filter(|own| self.is_on_record(drive, own.leg));
+        let state = own.map(|superblock| superblock.legs[slot].state);
         if state != Some(LegState::Inconsistent) {
             return Err(format!("a write goes to slot {slot}, which is not in sync and says {state:?}"));
         }
@@ -188,6 +190,23 @@ impl World {
         Ok(())
     }
 
+    /// All I/O of the host is parked: nothing of it is under way.
+    pub fn check_all_parked(&mut self) -> Verdict {
+        let running = self.engine();
+        for (at, channel) in running.channels.iter().enumerate() {
+            let Some(channel) = channel else { continue };
+            let known = running.requests.iter().flatten().filter(|request| request.channel == at);
+            let (count, children) = known.fold((0, 0), |(count, all), request| (count + 1, all + request.children));
+            if children > 0 || channel.parked_count() != count {
+                return Err(format!(
+                    "I/O is said to have ended, channel {at} has {count} I/Os, {} of them wait, {children} children",
+                    channel.parked_count()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// No more I/O waits than may. What found no room ends with an error of its own, and nothing of it was sent.
     pub fn check_busy(&mut self, channel: usize, request: &Request, outcome: Outcome) -> Verdict {
         let parked_max = self.setup.parked_max;
@@ -220,7 +239,7 @@ impl World {
     /// A write that was sent in a leg's former life may not land in its next one.
     pub fn check_late_write(&self, flight: &Flight) -> Verdict {
         let (Some(slot), Some(running)) = (flight.slot, &self.running) else { return Ok(()) };
-        let serves = running.shared.legs.load().writable().contains(slot_of(slot));
+        let serves = running.shared.legs.load().writable().contains(slot_of(slot)) && self.slots[slot] == flight.drive;
         if serves && running.lives[slot] != flight.life {
             return Err(format!("a write of a former life lands on slot {slot}"));
         }
@@ -250,23 +269,18 @@ impl World {
             return Err(format!("{:?} of {:?} was acknowledged, no leg in sync has it", request.op, request.range));
         }
         for drive in lacking {
-            let Some(slot) = self.slots.iter().position(|other| *other == drive) else { continue };
-            if self
-                .running
-                .as_ref()
-                .is_some_and(|running| running.shared.legs.load().required().contains(slot_of(slot)))
-            {
+            if required.contains(&drive) {
                 return Err(format!(
-                    "{:?} of {:?} was acknowledged, slot {slot} in sync lacks it",
+                    "{:?} of {:?} was acknowledged, drive {drive} in sync lacks it",
                     request.op, request.range
                 ));
             }
             if self.has_superblocks() {
                 for &other in &required {
-                    let state = self.durable_superblock(other).map(|superblock| superblock.legs[slot].state);
+                    let state = self.durable_superblock(other).map(|superblock| self.state_of(&superblock, drive));
                     if state == Some(LegState::InSync) || state.is_none() {
                         return Err(format!(
-                            "{:?} of {:?} was acknowledged without slot {slot}, drive {other} says {state:?}",
+                            "{:?} of {:?} was acknowledged without drive {drive}, drive {other} says {state:?}",
                             request.op, request.range
                         ));
                     }
@@ -333,7 +347,7 @@ impl World {
             self.coverage.note(Deed::FlushWithout);
         }
         for drive in self.required_drives() {
-            if self.disks[drive].has_unflushed(request.clocks[drive], offset) {
+            if self.disks[drive].has_unflushed(request.clocks.get(drive).copied().unwrap_or(0), offset) {
                 return Err(format!("a flush was acknowledged, drive {drive} has older writes in its cache"));
             }
         }

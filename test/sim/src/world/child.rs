@@ -88,6 +88,9 @@ impl World {
     }
 
     pub fn send_child(&mut self, channel: usize, io: u32, slot: Slot) -> Verdict {
+        if self.engine().suspended {
+            return Err(format!("a child of I/O {io} is sent while all I/O is said to wait"));
+        }
         let drive = self.drive_of(slot.index());
         let offset = self.setup.geometry().data_offset_blocks;
         let running = self.engine();

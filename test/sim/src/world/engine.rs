@@ -174,11 +174,18 @@ impl World {
                 self.engine().out.remove(&slot.index());
                 self.check_in_sync(slot.index())?;
                 self.truth.current.insert(drive);
+                if drive >= self.setup.legs + usize::from(self.log.is_some()) {
+                    self.coverage.note(crate::coverage::Deed::NewLegInSync);
+                }
             }
             Event::LastLegStays { slot, why: WhyOut::Hung } => {
                 self.engine().faulted.insert(slot.index());
             }
-            Event::Suspended => self.engine().suspended = true,
+            Event::Suspended => {
+                self.engine().suspended = true;
+                self.check_all_parked()?;
+                self.coverage.note(crate::coverage::Deed::Suspended);
+            }
             _ => {}
         }
         Ok(())

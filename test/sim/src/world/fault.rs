@@ -10,7 +10,7 @@ impl World {
     /// Drives that faults may strike: in the recoverable regime the first leg is spared, so that the data is never lost.
     fn strikable(&self) -> Vec<usize> {
         let first = usize::from(self.setup.recoverable);
-        (first..self.setup.legs).map(|slot| self.slots[slot]).collect()
+        (first..self.slots.len()).map(|slot| self.slots[slot]).collect()
     }
 
     pub fn setup_allows_errors(&self) -> bool {
@@ -35,7 +35,7 @@ impl World {
     }
 
     /// Whether this kind of fault is switched off: 0..14 as in `something_fails`, 14 and 15 for a crash with and without
-    /// power, from 16 on what an operator does, less 6, 26 for errors that commands deserve.
+    /// power, from 16 on what an operator does, less 6, 28 for errors that commands deserve.
     pub fn is_masked(&self, kind: u32) -> bool {
         self.masked >> kind & 1 != 0
     }
@@ -291,7 +291,7 @@ impl World {
         {
             return self.end_reset(slot);
         }
-        let what = self.chooser.below(20);
+        let what = self.chooser.below(22);
         if what >= 10 && self.is_masked(what + 6) {
             return Ok(());
         }
@@ -321,7 +321,7 @@ impl World {
                 self.drain_owner()
             }
             16 if self.faults && self.chooser.percent(30) => {
-                let slot = self.chooser.below(self.setup.legs as u32) as usize;
+                let slot = self.chooser.below(self.slots.len() as u32) as usize;
                 if self.setup.recoverable && slot == 0 {
                     return Ok(());
                 }
@@ -330,6 +330,8 @@ impl World {
                 }
                 self.drain_owner()
             }
+            20 if self.faults && self.chooser.percent(25) => self.replace_leg(),
+            21 if self.faults && self.chooser.percent(8) => self.add_leg(),
             _ => {
                 let drive = self.chooser.below(self.disks.len() as u32) as usize;
                 let log = self.log == Some(drive);

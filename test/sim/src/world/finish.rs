@@ -11,11 +11,12 @@ impl World {
     pub fn finish(&mut self) -> Verdict {
         self.faults = false;
         self.say(|| "no more faults".into());
-        for disk in &mut self.disks {
+        for (drive, disk) in self.disks.iter_mut().enumerate() {
             disk.hangs = false;
             disk.failing = [0; 3];
             disk.bad.clear();
-            disk.present = true;
+            // What was replaced stays away.
+            disk.present = self.slots.contains(&drive) || self.log == Some(drive);
         }
         self.clones.clear();
         for flight in self.flights.values_mut() {
@@ -80,7 +81,7 @@ impl World {
             && running.out.is_empty()
             && running.requests.iter().all(Option::is_none)
             && self.flights.is_empty()
-            && set.readable().len() == self.setup.legs
+            && set.readable().len() == self.slots.len()
             && set.is_recorded()
             && !set.is_stuck()
             && running.shared.regions.count(RegionState::NoSync) == 0

@@ -51,6 +51,11 @@ impl World {
             let region = self.chooser.below(geometry.regions());
             return geometry.region_range(region);
         }
+        if self.setup.small_units && self.chooser.percent(30) {
+            // From one unit of the maps into the next.
+            let end = geometry.region_range(geometry.unit_bits() - 1).end;
+            return end - 1..end + 1;
+        }
         // A few blocks are hot, and the end of the mirror is among them.
         let start = match self.chooser.below(3) {
             0 => u64::from(self.chooser.below(3)),
@@ -64,7 +69,7 @@ impl World {
 
     /// What is wrong with the command itself, now and then.
     fn random_deserved(&mut self) -> Option<Fault> {
-        if !self.faults || !self.chooser.percent(3) || self.is_masked(26) {
+        if !self.faults || !self.chooser.percent(3) || self.is_masked(28) {
             return None;
         }
         self.chooser.pick(&[Fault::Rejected, Fault::Deserved])

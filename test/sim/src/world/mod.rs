@@ -13,6 +13,7 @@ mod host;
 mod records;
 mod recovery;
 mod regions;
+mod replacement;
 mod setup;
 mod truth;
 mod wanted;

@@ -31,6 +31,7 @@ impl World {
         let superblock = Superblock::decode(&bytes[..SUPERBLOCK_BYTES])
             .map_err(|error| format!("a superblock is written that does not decode: {error}"))?;
         self.check_generation(&superblock)?;
+        self.check_goes_on(drive, &superblock)?;
         self.truth.heartbeats.entry(superblock.heartbeat).or_insert(self.now_ms);
         self.check_promotion(&superblock)?;
         for slot in self.slots_of(superblock.in_sync()) {
@@ -53,13 +54,32 @@ impl World {
         Ok(())
     }
 
+    /// What is written to a drive is its newest, whatever it brought with it.
+    fn check_goes_on(&self, drive: usize, superblock: &Superblock) -> Verdict {
+        let Some((before, _)) = self.superblock(drive, false).filter(|(before, _)| before.mirror == superblock.mirror)
+        else {
+            return Ok(());
+        };
+        // What our reset cut short is written again as it is.
+        let again = before == *superblock;
+        if superblock.sequence <= before.sequence && !again {
+            return Err(format!("drive {drive} gets sequence {} after {}", superblock.sequence, before.sequence));
+        }
+        if superblock.generation < before.generation {
+            return Err(format!("drive {drive} gets generation {} after {}", superblock.generation, before.generation));
+        }
+        Ok(())
+    }
+
     /// What became durable on a drive under a generation is all that ever does.
     pub fn check_generations(&mut self, drive: usize) -> Verdict {
         let geometry = self.setup.geometry();
         for copy in 0..2 {
             let block = geometry.superblock_block(copy);
             let bytes = self.disks[drive].bytes(block, geometry.superblock_blocks(), true);
-            if let Some(Ok(superblock)) = bytes.map(|bytes| Superblock::decode(&bytes[..SUPERBLOCK_BYTES])) {
+            if let Some(Ok(superblock)) = bytes.map(|bytes| Superblock::decode(&bytes[..SUPERBLOCK_BYTES]))
+                && superblock.mirror == super::boot::MIRROR
+            {
                 self.check_generation_once(&superblock)?;
             }
         }
@@ -88,14 +108,16 @@ impl World {
         let geometry = self.setup.geometry();
         for &other in others {
             for kind in MapKind::all() {
-                let block = geometry.unit_block(kind, 0);
                 let (one, two) = (self.slots[first], self.slots[other]);
-                if self.disks[one].is_bad(block) || self.disks[two].is_bad(block) {
+                let mut units = (0..geometry.units_per_map()).map(|unit| (unit, geometry.unit_block(kind, unit)));
+                if units.any(|(_, block)| self.disks[one].is_bad(block) || self.disks[two].is_bad(block)) {
                     continue;
                 }
-                let is_valid = |drive: usize| self.map_bit(drive, kind, 0, true).is_some();
-                if !is_valid(two) && is_valid(one) {
-                    return Err(format!("slot {other} is recorded as in sync before its map {kind:?}"));
+                for region in (0..geometry.units_per_map()).filter_map(|unit| geometry.region_at(unit, 0)) {
+                    let is_valid = |drive: usize| self.map_bit(drive, kind, region, true).is_some();
+                    if !is_valid(two) && is_valid(one) {
+                        return Err(format!("slot {other} is recorded as in sync before its map {kind:?}"));
+                    }
                 }
                 for region in 0..geometry.regions() {
                     let bits = (self.map_bit(one, kind, region, true), self.map_bit(two, kind, region, true));

@@ -1,6 +1,7 @@
 //! What a start goes by, and whether it may: the maps that were left, and who has every acknowledged write.
 
 use super::{Verdict, World};
+use crate::coverage::Deed;
 use mirror_engine::Bits;
 use mirror_engine::assembly::{Allowed, Found};
 use mirror_engine::format::{LegState, LogType, MapKind, Superblock};
@@ -134,16 +135,18 @@ impl World {
 
     /// What is outside the dirty regions is alike on the legs that serve, by a count of the dirty regions that is not the
     /// engine's; and the engine copies no more than these.
-    pub fn check_recovery(&mut self, serving: &[usize], maps: &Maps) -> Verdict {
+    pub fn check_recovery(&mut self, serving: &[usize], homes: &[usize], clean: bool, maps: &Maps) -> Verdict {
         self.counts.crash_points += 1;
-        if self.setup.log != LogType::Internal {
-            return Ok(());
-        }
         let geometry = self.setup.geometry();
+        let mut lost = 0;
         for region in 0..geometry.regions() {
-            let written = self.merged_bit(serving, MapKind::Written, region);
-            let unit_lost = serving.iter().all(|&drive| self.map_bit(drive, MapKind::Written, region, false).is_none());
-            let dirty = self.merged_bit(serving, MapKind::Intent, region) || unit_lost;
+            let written = self.merged_bit(homes, MapKind::Written, region);
+            let unit_lost = homes.iter().all(|&drive| self.map_bit(drive, MapKind::Written, region, false).is_none());
+            lost += u32::from(unit_lost);
+            let dirty = match homes.is_empty() {
+                true => !clean,
+                false => self.merged_bit(homes, MapKind::Intent, region) || unit_lost,
+            };
             if maps.intent.get(region) != dirty {
                 return Err(format!(
                     "region {region}: dirty by the legs: {dirty}, by the engine: {}",
@@ -162,6 +165,12 @@ impl World {
                     ));
                 }
             }
+        }
+        if (1..geometry.regions()).contains(&lost) {
+            self.coverage.note(Deed::UnitLost);
+        }
+        if self.setup.log == LogType::Disk && !homes.is_empty() {
+            self.coverage.note(Deed::StartFromLog);
         }
         Ok(())
     }

@@ -89,12 +89,15 @@ impl World {
 
     /// A region was cleared: every leg that lacks it is durably known to.
     fn check_cleared_for_absent(&self, region: u32) -> Verdict {
-        if self.setup.log != LogType::Internal {
-            return Ok(());
-        }
         let geometry = self.setup.geometry();
         let required = self.required_drives();
         let Some(&one) = required.first() else { return Ok(()) };
+        let lost = |drive: &usize| self.durable_superblock(*drive).is_some_and(|superblock| superblock.log_lost);
+        let homes = match (self.setup.log, self.log) {
+            (LogType::Internal, _) => required.clone(),
+            (LogType::Disk, Some(log)) if self.disks[log].present && !required.iter().any(lost) => vec![log],
+            _ => return Ok(()),
+        };
         let Some(running) = &self.running else { return Ok(()) };
         if running.shared.regions.load(region).state() == RegionState::Unwritten {
             return Ok(());
@@ -108,7 +111,7 @@ impl World {
                 self.disks[drive].durable(at) != self.disks[one].durable(at)
             });
             let kind = MapKind::OutOfSync(slot_of(slot));
-            for &other in &required {
+            for &other in &homes {
                 if lacks && self.map_bit(other, kind, region, true) == Some(false) {
                     return Err(format!(
                         "region {region} was cleared, slot {slot} lacks it and drive {other} does not know"

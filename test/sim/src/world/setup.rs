@@ -19,6 +19,8 @@ pub struct Setup {
     pub legs: usize,
     pub channels: usize,
     pub regions: u64,
+    /// A map has several units.
+    pub small_units: bool,
     pub region_blocks: u64,
     /// Blocks that the last region is short of.
     pub short_by: u64,
@@ -70,11 +72,14 @@ impl Setup {
             6 => ReadPolicy::RoundRobin,
             _ => ReadPolicy::Preferred(slot_of(any_slot)),
         };
+        let small_units = log != LogType::Core && chooser.percent(4);
+        let regions = if small_units { 65 + chooser.below(4) } else { 3 + chooser.below(4) };
         Self {
             legs,
             channels: 1 + chooser.below(3) as usize,
-            regions: 3 + u64::from(chooser.below(4)),
-            region_blocks: [2, 4, 8][chooser.below(3) as usize],
+            regions: u64::from(regions),
+            small_units,
+            region_blocks: if small_units { 2 } else { [2, 4, 8][chooser.below(3) as usize] },
             short_by: u64::from(chooser.below(2)),
             log,
             initial_sync,
@@ -122,6 +127,7 @@ impl Setup {
 
 impl World {
     pub fn new(setup: Setup, chooser: Chooser, traced: bool) -> Self {
+        mirror_engine::mutant::set_small_units(setup.small_units);
         let geometry = setup.geometry();
         let total = geometry.data_offset_blocks + geometry.blocks;
         let has_log = setup.log == LogType::Disk;

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     pub next_leg: u128,
+    /// The leg that each drive is.
+    pub uuids: BTreeMap<usize, uuid::Uuid>,
     /// The mirror has served once.
     pub served: bool,
     pub log_uuid: uuid::Uuid,
@@ -119,6 +121,10 @@ impl World {
         };
         let geometry = self.setup.geometry();
         let wrong = self.wrong();
+        let unit_of = |block: u64| geometry.unit_of(geometry.region_of(block)).0;
+        if op != Op::Read && unit_of(range.start) != unit_of(range.end - 1) {
+            self.coverage.note(crate::coverage::Deed::WriteOverUnits);
+        }
         for region in geometry.region_of(range.start)..=geometry.region_of(range.end - 1) {
             self.cover(region, happening, wrong);
         }
