@@ -118,7 +118,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             // A full queue loses a repair, not data: the next read of the block finds it again.
             let _ = shared.send(Report::ReadBad { channel: number, slot, block: io.block, blocks: io.blocks });
         }
-        let (aborted, untried) = (io.aborted, shared.legs.load().readable().minus(io.tried));
+        let set = shared.legs.load();
+        let (aborted, untried) = (io.aborted, set.readable().minus(io.tried));
         if !aborted && let Some(next) = self.choose_leg(untried) {
             let io = ios.io_mut(id);
             io.hung = false;
@@ -126,7 +127,11 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             io.join = Join::new(io.sent);
             return Step::Send;
         }
-        let failure = if aborted { Failure::Aborted } else { Failure::Legs };
+        let failure = match (aborted, set.is_offline()) {
+            (true, _) => Failure::Aborted,
+            (_, true) => Failure::Offline,
+            _ => Failure::Legs,
+        };
         self.retire(ios, shared, id, Outcome::Failed(failure))
     }
 
