@@ -15,7 +15,7 @@ fn found(index: usize, generation: u64, states: [LegState; 3]) -> Found {
     superblock.generation = generation;
     for (leg, state) in superblock.legs.iter_mut().zip(states) {
         leg.state = state;
-        leg.last_in_sync = generation.min(2);
+        leg.last_in_sync = generation - 1;
     }
     Found { superblock, next_copy: 0, identity: Uuid::nil(), blocks: 1 << 20 }
 }
