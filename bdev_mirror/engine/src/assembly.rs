@@ -319,11 +319,22 @@ fn choose_head(found: &[Found], left: &[usize], allowed: Allowed) -> Option<usiz
             let superblock = &found[index].superblock;
             superblock.slot == slot && is_in_sync_itself(superblock)
         }),
-        None => left.iter().copied().max_by_key(|&index| {
+        None => left.iter().copied().filter(|&index| !is_cut_short(found, left, index)).max_by_key(|&index| {
             let superblock = &found[index].superblock;
             (superblock.generation, superblock.sequence, superblock.leg)
         }),
     }
+}
+
+/// Whether a leg's record is known not to have counted, and may be one that nobody knew of since: a leg that it lists in sync
+/// is there and did not take it, and does not list this one, so that a start could go by that record without this leg.
+fn is_cut_short(found: &[Found], left: &[usize], index: usize) -> bool {
+    let record = &found[index].superblock;
+    left.iter().map(|&other| &found[other].superblock).any(|other| {
+        other.generation < record.generation
+            && has_in_sync(record, other, other.slot)
+            && !has_in_sync(other, record, record.slot)
+    })
 }
 
 fn is_in_sync_itself(superblock: &Superblock) -> bool {

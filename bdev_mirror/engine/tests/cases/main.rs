@@ -1,5 +1,6 @@
 //! Orders of events that once broke a promise and that histories hardly ever hit, each played by hand.
 
+mod assembly;
 mod bench;
 mod fill;
 mod hang;
