@@ -428,3 +428,58 @@ fn progress_is_written_to_the_units_that_differ() {
     let unit = geometry.unit_block(format::MapKind::OutOfSync(s(2)), 0);
     assert_eq!(writes.collect::<Vec<_>>(), [(Device::Leg(s(0)), unit), (Device::Leg(s(1)), unit)]);
 }
+
+/// Where the first I/O of the owner's that is held back was cut short by a reset.
+fn cut_short(w: &mut Bench) -> (Device, Io) {
+    let (op, device, io) = w.ios.pop_front().unwrap();
+    w.owner.done(op, Err(Fault::Aborted));
+    w.run();
+    (device, io)
+}
+
+#[test]
+fn what_a_reset_cut_short_is_sent_again_when_it_has_ended() {
+    let mut w = Bench::new(1, 4, true, LogType::Internal, opt(), &[IN, IN]);
+    w.auto = |device, _| *device != Device::Leg(s(0));
+    let write = w.submit(0, Op::Write, 0, 1);
+    w.run();
+    let cut = cut_short(&mut w);
+    assert_eq!((cut.0, w.ios.len()), (Device::Leg(s(0)), 0), "not into the reset");
+    w.tick(100);
+    assert_eq!(w.ios.iter().map(|io| (io.1, io.2.clone())).collect::<Vec<_>>(), std::slice::from_ref(&cut));
+    cut_short(&mut w);
+    w.owner.reset_ended(Device::Leg(s(1)));
+    w.run();
+    assert_eq!(w.ios.len(), 0, "another device's reset");
+    w.owner.reset_ended(Device::Leg(s(0)));
+    w.run();
+    assert_eq!(w.ios.iter().map(|io| (io.1, io.2.clone())).collect::<Vec<_>>(), std::slice::from_ref(&cut));
+    w.end_held(|_| Ok(()));
+    assert_eq!(w.sends, [(0, write), (1, write)]);
+}
+
+#[test]
+fn a_leg_that_fails_within_a_reset_comes_back() {
+    let mut w = Bench::new(1, 4, true, LogType::Internal, opt(), &[IN, IN]);
+    w.auto = |device, _| *device != Device::Leg(s(1));
+    let write = w.submit(0, Op::Write, 0, 1);
+    w.run();
+    cut_short(&mut w);
+    // Aborted again and again: its time counts from the first attempt.
+    for _ in 0..10 {
+        w.tick(100);
+        for _ in 0..w.ios.len() {
+            cut_short(&mut w);
+        }
+    }
+    assert!(w.events.contains(&Event::LegFailed { slot: s(1), why: WhyOut::Hung }), "{:?}", w.events);
+    assert_eq!(w.sends, [(0, write)]);
+    w.child(0, write, 0, Ok(()));
+    w.auto = |_, _| true;
+    // Nothing of its former life is in flight.
+    w.admit(1);
+    for _ in 0..5 {
+        w.tick(100);
+    }
+    assert!(w.events.contains(&Event::LegInSync { slot: s(1) }), "{:?}", w.events);
+}

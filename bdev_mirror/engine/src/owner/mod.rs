@@ -192,6 +192,7 @@ impl Owner {
                 Device::Leg(slot) => self.fail_leg(slot, WhyOut::Hung),
             }
         }
+        self.send_again(|_| true);
         self.restore_refused();
         self.pace();
         if self.now_ms >= self.unread_retry_ms {

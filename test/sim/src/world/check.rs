@@ -477,6 +477,7 @@ impl World {
         self.truth.agreed.retain(|agreed| !agreed.contains(&drive));
         // It is what the others are now.
         self.truth.diverged.retain(|(one, two)| *one != drive && *two != drive);
+        self.truth.parting.retain(|(one, two)| *one != drive && *two != drive);
         let apart: Vec<_> = self.truth.diverged.iter().filter(|(one, _)| *one == other).map(|(_, two)| *two).collect();
         self.truth.diverged.extend(apart.iter().flat_map(|&two| [(drive, two), (two, drive)]));
         // Whatever is under way was given to it by the copy.
