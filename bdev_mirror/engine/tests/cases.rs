@@ -483,3 +483,35 @@ fn a_leg_that_fails_within_a_reset_comes_back() {
     }
     assert!(w.events.contains(&Event::LegInSync { slot: s(1) }), "{:?}", w.events);
 }
+
+#[test]
+fn that_the_last_leg_hangs_is_said_once() {
+    let mut w = Bench::new(1, 4, true, LogType::Core, opt(), &[IN, LegState::Stale]);
+    let said = |w: &Bench| w.events.iter().filter(|event| matches!(event, Event::LastLegStays { .. })).count();
+    w.auto = |_, io| !matches!(io, Io::CopyRead { .. });
+    w.admit(1);
+    for _ in 0..50 {
+        w.tick(100);
+    }
+    assert_eq!(said(&w), 1);
+    assert!(w.owner.errors_of_last(s(0)) > 2);
+    // It works again for a while, then hangs again.
+    w.end_held(|_| Ok(()));
+    for _ in 0..60 {
+        w.tick(100);
+    }
+    assert_eq!(said(&w), 1);
+    assert!(w.events.contains(&Event::LegInSync { slot: s(1) }), "{:?}", w.events);
+    assert!(w.owner.take_leg_out(s(1)));
+    w.run();
+    w.ch[0].wake(&mut w.t, &w.shared);
+    let write = w.submit(0, Op::Write, 0, 1);
+    w.run();
+    w.child(0, write, 0, Ok(()));
+    w.run();
+    w.admit(1);
+    for _ in 0..50 {
+        w.tick(100);
+    }
+    assert_eq!(said(&w), 2);
+}
