@@ -156,8 +156,9 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                 if ios.io(id).claimed {
                     self.give_back_range(ios, shared, id);
                 }
+                // From the start: what the region wants now is asked for now, and its answer wakes this one.
                 ios.io_mut(id).report = 0;
-                return self.park(ios, id);
+                return self.classify(ios, shared, id, now_ms);
             }
         }
         if shared.legs.load() != set {

@@ -104,7 +104,8 @@ pub enum Event {
         /// Why.
         why: WhyOut,
     },
-    /// The last leg in sync had an error and stays.
+    /// The last leg in sync had an error and stays: said once while errors of this kind go on
+    /// ([`crate::Owner::errors_of_last`] counts them).
     LastLegStays {
         /// Which.
         slot: Slot,

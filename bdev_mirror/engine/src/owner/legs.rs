@@ -7,6 +7,9 @@ use crate::mutant::mutant;
 use crate::{Bits, LegMask, MAX_LEGS, Slot};
 use uuid::Uuid;
 
+/// Without an error for so long, the next one of the last leg is said again.
+const EPISODE_MS: u64 = 5000;
+
 /// How far a leg is on its way in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
@@ -116,8 +119,24 @@ impl Owner {
         self.readable() == LegMask::only(slot)
     }
 
+    /// The last leg had an error and stays. It is said once for each kind of error, and again after a while without one.
     pub(super) fn say_last_stays(&mut self, slot: Slot, why: WhyOut) {
-        self.actions.push_back(Action::Event(Event::LastLegStays { slot, why }));
+        // What hangs is reported again after the time-out of a leg.
+        let quiet_ms = EPISODE_MS.max(2 * u64::from(self.options.leg_timeout_ms));
+        let (count, said) = &mut self.stayed[slot.index()];
+        *count += 1;
+        let last_ms = said.iter().find(|(other, _)| *other == why).map(|(_, last_ms)| *last_ms);
+        said.retain(|(other, _)| *other != why);
+        said.push((why, self.now_ms));
+        if last_ms.is_none_or(|last_ms| self.now_ms >= last_ms + quiet_ms) {
+            self.actions.push_back(Action::Event(Event::LastLegStays { slot, why }));
+        }
+    }
+
+    /// How often a leg had errors, or was found hanging, while it was the last one in sync: in this life of the mirror.
+    #[must_use]
+    pub fn errors_of_last(&self, slot: Slot) -> u64 {
+        self.stayed[slot.index()].0
     }
 
     /// Takes a leg out of service, unless it is the last one in sync. What it lacks from now on goes into its map.
@@ -151,6 +170,7 @@ impl Owner {
     }
 
     fn take_out(&mut self, slot: Slot) {
+        self.stayed[slot.index()].1.clear();
         let leg = &mut self.legs[slot.index()];
         leg.stage = Stage::Out;
         leg.life += 1;

@@ -75,6 +75,9 @@ pub struct Owner {
     final_ticket: Option<u64>,
 
     legs: [Leg; MAX_LEGS],
+    /// Errors of each leg while it was the last one: how many, and when each kind occurred last. It changes nothing but what
+    /// an operator is told.
+    stayed: [(u64, Vec<(WhyOut, u64)>); MAX_LEGS],
     log_lost: bool,
 
     /// Dirty regions; those in memory are never fewer than those that matter on the legs.
@@ -196,6 +199,7 @@ impl Owner {
                 Device::Leg(slot) => self.fail_leg(slot, WhyOut::Hung),
             }
         }
+        self.send_again(|_| true);
         self.restore_refused();
         self.pace();
         self.judge_slow_legs();

@@ -1,7 +1,7 @@
 //! The owner's I/O in flight.
 
-use super::Owner;
 use super::action::{Action, Device, Io, OpId};
+use super::{Owner, Phase};
 use crate::Fault;
 
 /// What an I/O is for.
@@ -25,11 +25,14 @@ pub(super) struct Op {
     /// `None`: whoever waited for it has given up; it still keeps its leg from coming back.
     purpose: Option<Purpose>,
     started_ms: u64,
+    /// A reset of our own cut it short: it is not in flight, and is sent again later.
+    is_cut_short: bool,
 }
 
 impl Op {
+    /// What waits for it, if it is in flight.
     pub(super) fn purpose(&self) -> Option<Purpose> {
-        self.purpose
+        self.purpose.filter(|_| !self.is_cut_short)
     }
 
     pub(super) fn is_flush(&self) -> bool {
@@ -41,23 +44,23 @@ impl Owner {
     pub(super) fn start_op(&mut self, device: Device, io: Io, purpose: Purpose) {
         self.next_op += 1;
         let op = OpId(self.next_op);
-        self.ops.insert(op, Op { device, io: io.clone(), purpose: Some(purpose), started_ms: self.now_ms });
+        let purpose = Some(purpose);
+        let started_ms = self.now_ms;
+        self.ops.insert(op, Op { device, io: io.clone(), purpose, started_ms, is_cut_short: false });
         self.actions.push_back(Action::Io { op, device, io });
     }
 
     /// An I/O of the owner's ended.
     ///
-    /// `Fault::Aborted` says that a reset of our own cut it short: it is sent again, since it is no fault.
+    /// `Fault::Aborted` says that a reset of our own cut it short: it is no fault, and is sent again when the reset has
+    /// ended ([`Owner::reset_ended`]), at the latest at the next tick. Not at once: a reset aborts what comes meanwhile.
     pub fn done(&mut self, op: OpId, result: Result<(), Fault>) {
         let Some(ended) = self.ops.remove(&op) else { return };
         if let Some(purpose) = ended.purpose {
             if result == Err(Fault::Aborted) {
                 // The time counts on from the first attempt.
                 self.next_op += 1;
-                let again = OpId(self.next_op);
-                let (device, io) = (ended.device, ended.io.clone());
-                self.ops.insert(again, ended);
-                self.actions.push_back(Action::Io { op: again, device, io });
+                self.ops.insert(OpId(self.next_op), Op { is_cut_short: true, ..ended });
                 return;
             }
             self.resolved.push_back((purpose, ended.device, result.is_ok()));
@@ -65,13 +68,38 @@ impl Owner {
         self.pump();
     }
 
+    /// The reset of a device ended: what it cut short is sent again.
+    pub fn reset_ended(&mut self, device: Device) {
+        if !matches!(self.phase, Phase::Offline | Phase::Stopped) {
+            self.send_again(|op| op.device == device);
+        }
+    }
+
+    /// Sends again what resets cut short.
+    pub(super) fn send_again(&mut self, which: impl Fn(&Op) -> bool) {
+        for (&op, again) in self.ops.iter_mut().filter(|(_, op)| op.is_cut_short && which(op)) {
+            again.is_cut_short = false;
+            self.actions.push_back(Action::Io { op, device: again.device, io: again.io.clone() });
+        }
+    }
+
     /// Nobody waits for what is in flight on this device any more: it counts as failed now, whenever it ends.
     pub(super) fn give_up_ops(&mut self, device: Device) {
-        for op in self.ops.values_mut().filter(|op| op.device == device) {
-            if let Some(purpose) = op.purpose.take() {
-                self.resolved.push_back((purpose, device, false));
+        self.give_up(|op| op.device == device);
+    }
+
+    fn give_up(&mut self, which: impl Fn(&Op) -> bool) {
+        let resolved = &mut self.resolved;
+        self.ops.retain(|_, op| {
+            if which(op)
+                && let Some(purpose) = op.purpose.take()
+            {
+                resolved.push_back((purpose, op.device, false));
+                // What is not in flight never ends.
+                return !op.is_cut_short;
             }
-        }
+            true
+        });
     }
 
     /// Devices whose I/O takes too long.
@@ -89,14 +117,11 @@ impl Owner {
     /// later, a read in a buffer that is used again. What they shut stays shut until they end.
     pub(super) fn give_up_late_ops(&mut self, device: Device) {
         let (now_ms, timeout_ms) = (self.now_ms, u64::from(self.options.leg_timeout_ms));
-        for op in self.ops.values_mut().filter(|op| op.device == device) {
-            if now_ms.saturating_sub(op.started_ms) >= timeout_ms
+        self.give_up(|op| {
+            op.device == device
+                && now_ms.saturating_sub(op.started_ms) >= timeout_ms
                 && matches!(op.io, Io::Write { .. } | Io::Flush)
-                && let Some(purpose) = op.purpose.take()
-            {
-                self.resolved.push_back((purpose, device, false));
-            }
-        }
+        });
     }
 
     /// Whether a metadata write that was given up may still land on a leg that serves. Until it has ended nothing may be

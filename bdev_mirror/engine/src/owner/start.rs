@@ -95,6 +95,7 @@ impl Owner {
         let geometry = start.config.geometry.clone();
         let mut owner = Self {
             legs: std::array::from_fn(|_| Leg::default()),
+            stayed: Default::default(),
             log_lost: start.log_lost,
             intent: start.maps.intent,
             written: start.maps.written,

@@ -186,7 +186,9 @@ impl World {
                 self.follow_ready(at)?;
             }
         }
-        Ok(())
+        self.tell_time();
+        self.engine().owner.reset_ended(mirror_engine::Device::Leg(slot_of(slot)));
+        self.drain_owner()
     }
 
     fn abort_host_io(&mut self) -> Verdict {
