@@ -102,8 +102,6 @@ pub struct HostIo<Id> {
     pub(crate) unblamed: bool,
     /// Others were let past it while it waited for legs that were out: it says nothing of what its blocks hold now.
     pub(crate) overtaken: bool,
-    /// Its children were told about to the owner as hanging.
-    pub(crate) hung: bool,
     /// The number of its last report that the owner has to handle first; 0 is none.
     pub(crate) report: u64,
     pub(crate) block: u64,
@@ -139,7 +137,6 @@ impl<Id> HostIo<Id> {
             aborted: false,
             unblamed: false,
             overtaken: false,
-            hung: false,
             report: 0,
             block,
             blocks,

@@ -9,6 +9,9 @@ use mirror_engine::{
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// Most I/O that a channel parks: more than any history has.
+pub const PARKED_MAX: u32 = 64;
+
 /// Host I/O by number.
 #[derive(Default)]
 pub struct Table {
@@ -87,7 +90,7 @@ impl World {
     }
 
     pub fn open_channel(&mut self, at: usize) {
-        let limits = ChannelLimits { parked_max: 64, leg_timeout_ms: 1000 };
+        let limits = ChannelLimits { parked_max: PARKED_MAX, leg_timeout_ms: 1000 };
         let running = self.engine();
         while running.channels.len() <= at {
             running.channels.push(None);

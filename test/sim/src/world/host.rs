@@ -1,9 +1,9 @@
 //! The host: writes, reads, gives up, flushes, and checks what comes of it.
 
-use super::engine::{Request, Running, is_good};
+use super::engine::{PARKED_MAX, Request, Running, is_good};
 use super::{Verdict, World};
 use crate::disk::Block;
-use mirror_engine::{HostIo, Op, Outcome};
+use mirror_engine::{Failure, HostIo, Op, Outcome, RegionState};
 
 impl World {
     pub fn host_acts(&mut self) -> Verdict {
@@ -116,6 +116,7 @@ impl World {
         }
         running.waiting.retain(|waiting| *waiting != (channel, io));
         self.say(|| format!("I/O {io} ends: {outcome:?}"));
+        self.check_failure(&request, outcome)?;
         let good = is_good(outcome);
         match request.op {
             Op::Read => {
@@ -154,6 +155,35 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// An error has the reason that it names: an engine that refuses what it could do loses no data, but serves nobody.
+    fn check_failure(&self, request: &Request, outcome: Outcome) -> Verdict {
+        let (Outcome::Failed(failure), Some(running)) = (outcome, &self.running) else { return Ok(()) };
+        let set = running.shared.legs.load();
+        let geometry = self.setup.geometry();
+        let (first, last) =
+            (geometry.region_of(request.range.start), geometry.region_of(request.range.end.saturating_sub(1)));
+        let mut states = (first..=last).map(|region| running.shared.regions.load(region).state());
+        let is_true = match failure {
+            // A region that could not be reconciled is read from the chosen leg alone, and that one may be out.
+            Failure::Offline => {
+                set.is_offline() || (request.op == Op::Read && states.any(|state| state == RegionState::Unread))
+            }
+            Failure::NoRecord => {
+                set.is_stuck()
+                    || states.any(|state| matches!(state, RegionState::Refused | RegionState::RefusedUnwritten))
+            }
+            Failure::Busy => {
+                let channel = running.channels[request.channel].as_ref();
+                channel.is_some_and(|channel| channel.parked_count() >= PARKED_MAX)
+            }
+            Failure::Legs | Failure::Refused | Failure::Aborted => true,
+        };
+        if is_true {
+            return Ok(());
+        }
+        Err(format!("{:?} of {:?} ended with {failure:?}, and it is not so", request.op, request.range))
     }
 
     /// What the host finds in its buffer.
