@@ -86,12 +86,6 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         })
     }
 
-    /// Its number.
-    #[must_use]
-    pub fn number(&self) -> u16 {
-        self.number
-    }
-
     /// Whether no I/O is parked or under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
