@@ -235,7 +235,8 @@ impl Owner {
             self.pump_clearing();
             self.start_sharing_pass();
             self.pump_stop();
-            if !went_on && self.resolved.is_empty() {
+            // What was asked for since is begun now and not with the next event: writes wait for regions that are closed.
+            if !went_on && self.resolved.is_empty() && !self.next_txn() {
                 break;
             }
         }
