@@ -190,6 +190,17 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    #[test]
+    fn units_of_a_map_are_their_words() {
+        let mut bits = Bits::new(200, false);
+        assert_eq!((bits.len(), bits.is_empty(), Bits::new(0, false).is_empty()), (200, false, true));
+        bits.set(64);
+        bits.set(199);
+        assert_eq!(bits.words_of(64, 64), [1]);
+        assert_eq!(bits.words_of(128, 128), [0, 1 << 7]);
+        assert!(bits.words_of(256, 64).is_empty());
+    }
+
     proptest! {
         #[test]
         fn behaves_as_a_set(

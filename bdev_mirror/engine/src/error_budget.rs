@@ -82,6 +82,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_hour_begins_with_the_first_error() {
+        let mut budget = ErrorBudget::default();
+        assert!(!budget.spend(HALVING_MS - 1, 2));
+        assert!(budget.spend(HALVING_MS + 1, 2));
+    }
+
     proptest! {
         #[test]
         fn asking_changes_nothing(times in prop::collection::vec(0..10 * HALVING_MS, 1..40)) {

@@ -104,8 +104,6 @@ pub struct HostIo<Id> {
     pub(crate) overtaken: bool,
     /// A child was cut short by our reset and is sent again: it may have been done in part, whatever comes of it then.
     pub(crate) cut_short: bool,
-    /// Its children were told about to the owner as hanging.
-    pub(crate) hung: bool,
     /// The number of its last report that the owner has to handle first; 0 is none.
     pub(crate) report: u64,
     pub(crate) block: u64,
@@ -142,7 +140,6 @@ impl<Id> HostIo<Id> {
             unblamed: false,
             overtaken: false,
             cut_short: false,
-            hung: false,
             report: 0,
             block,
             blocks,

@@ -184,6 +184,7 @@ mod tests {
     #[test]
     fn two_good_legs_end_it_once() {
         let mut join = Join::new(LegMask::first(2));
+        assert!(join.untouched(LegMask::first(2)));
         assert_eq!(join.send_next(), Some(slot(0)));
         assert_eq!(join.send_next(), Some(slot(1)));
         assert_eq!(join.send_next(), None);

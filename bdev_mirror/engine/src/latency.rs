@@ -145,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn within_a_bucket_the_p99_is_where_its_rank_is() {
+        let mut histogram = LatencyHistogram::new();
+        // The bucket from 896 to 1023.
+        histogram.record(1000);
+        assert_eq!(histogram.sample(), LatencySample { p99_us: 1023, count: 1 });
+        (0..199).for_each(|_| histogram.record(1000));
+        assert_eq!(histogram.sample(), LatencySample { p99_us: 896 + 125, count: 200 });
+    }
+
+    #[test]
     fn one_outlier_in_a_thousand_does_not_count_and_two_in_a_hundred_do() {
         let mut histogram = LatencyHistogram::new();
         (0..999).for_each(|_| histogram.record(100));

@@ -231,5 +231,8 @@ mod tests {
         assert_eq!(refusal(small), "resync_window_kb: expected 256 to 1048576, found 128");
         let lease = |o: &mut Options| o.lease.owner_lease_ms = 5_000;
         assert!(refusal(lease).starts_with("owner_lease_ms: expected 0 (infinite) or more than 19000"));
+        let core = |o: &mut Options| (o.log_type, o.lease.owner_lease_ms) = (LogType::Core, 20_000);
+        assert_eq!(refusal(core), "owner_lease_ms: expected 0 (infinite) with log_type core, found 20000");
+        assert_eq!(Options { log_type: LogType::Core, ..Options::default() }.check(), Ok(()));
     }
 }

@@ -138,6 +138,24 @@ mod tests {
         assert_eq!((progress.percent(), progress.eta_sec()), (100, Some(0)));
     }
 
+    #[test]
+    fn writes_that_missed_the_leg_are_to_be_done_too() {
+        let mut progress = Progress::new(100, 0);
+        progress.advance(100);
+        progress.extend(100);
+        assert_eq!((progress.done_blocks(), progress.total_blocks(), progress.percent()), (100, 200, 50));
+    }
+
+    #[test]
+    fn less_than_the_time_of_a_measurement_tells_no_rate() {
+        let mut progress = Progress::new(10_000, 0);
+        progress.advance(1_000);
+        progress.tick(999);
+        assert_eq!(progress.rate_blocks_sec(), 0);
+        progress.tick(2_000);
+        assert_eq!(progress.rate_blocks_sec(), 500);
+    }
+
     proptest! {
         #[test]
         fn never_more_than_all(total: u64, steps in prop::collection::vec((any::<u64>(), any::<u64>()), 0..20)) {

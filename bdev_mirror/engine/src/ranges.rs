@@ -367,6 +367,7 @@ mod tests {
     fn the_later_of_two_waits_for_the_release() {
         let table = RangeTable::new(4, 8);
         assert_eq!(table.try_claim(0..=1, 1, 90..110), Claim::Held);
+        assert!(!table.is_empty());
         assert_eq!(table.try_claim(1..=2, 2, 109..210), PARKED);
         assert_eq!(table.try_claim(1..=2, 3, 110..210), Claim::Held);
         assert!(table.release(0..=1, 1));

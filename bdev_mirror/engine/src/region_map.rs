@@ -367,6 +367,7 @@ mod tests {
         map.set_copying(0, true);
         assert_eq!(map.load(0).0, 9 | 1 << 4 | 3 << 5);
         assert_eq!(RegionWord::new(Unwritten, Writer::SHARED).0, 2047 << 5);
+        assert_eq!((map.is_empty(), RegionMap::new(0, map.load(0)).is_empty()), (false, true));
     }
 
     #[test]

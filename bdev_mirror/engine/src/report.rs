@@ -142,3 +142,16 @@ impl Pass {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pass_has_a_number_of_its_own() {
+        for index in 0..Pass::COUNT {
+            assert_eq!(Pass::of_index(index).map(Pass::index), Some(index));
+        }
+        assert_eq!(Pass::of_index(Pass::COUNT), None);
+    }
+}

@@ -311,6 +311,26 @@ mod tests {
     }
 
     #[test]
+    fn the_kind_of_io_in_which_a_leg_does_worst_counts() {
+        // Ten times as slow in reads, twice in writes, which take longer.
+        let slow = SlowChange::Slow { slot: slot(1), latency_us: 5_000, others_us: 500 };
+        assert_eq!(Mirror::new().run(5, &[500, 5_000], &[4_000, 9_000]), [slow]);
+        // A ratio, whatever the size of the numbers.
+        let slow = SlowChange::Slow { slot: slot(1), latency_us: 4_000, others_us: 400 };
+        assert_eq!(Mirror::new().run(5, &[400, 4_000], &[10, 60]), [slow]);
+    }
+
+    #[test]
+    fn what_channels_saw_is_added_up() {
+        let (mut one, mut other) = (LatencySum::default(), LatencySum::default());
+        one.record(100);
+        one.record(300);
+        other.record(50);
+        one.merge(other);
+        assert_eq!(one, LatencySum { sum_us: 450, count: 3 });
+    }
+
+    #[test]
     fn ejection_is_off_unless_asked_for() {
         let mut mirror = Mirror::new();
         assert_eq!(mirror.run(2_000, &[], &[500, 500, 80_000]).len(), 1);

@@ -136,6 +136,7 @@ mod tests {
         assert!(windows.overlaps(19..20) && windows.overlaps(0..11) && windows.overlaps(12..13));
         assert!(!windows.overlaps(20..30) && !windows.overlaps(0..10));
         assert_eq!(windows.get(63), Some(10..20));
+        assert!(!windows.is_empty());
         windows.clear(63);
         assert!(windows.is_empty() && windows.get(63).is_none() && !windows.overlaps(0..u64::MAX));
     }

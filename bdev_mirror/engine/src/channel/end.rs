@@ -100,7 +100,6 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     fn flush_through<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id, set: LegSet) -> Step {
         let io = ios.io_mut(id);
         io.flushing = true;
-        io.hung = false;
         io.report = 0;
         io.sent = io.good();
         io.blamed = LegMask::NONE;
@@ -124,7 +123,6 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let (aborted, untried) = (io.aborted, set.readable().minus(io.tried));
         if !aborted && let Some(next) = self.choose_leg(shared, untried) {
             let io = ios.io_mut(id);
-            io.hung = false;
             io.sent = LegMask::only(next);
             io.join = Join::new(io.sent);
             return Step::Send;

@@ -73,6 +73,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn what_is_far_away_or_gone_needs_no_look() {
+        let (far, widest) = (1000 << GRANULE_SHIFT, GRANULES_MAX << GRANULE_SHIFT);
+        let mut filter = OverlapFilter::default();
+        filter.add(&(0..128));
+        assert!(filter.may_overlap(&(127..128)));
+        assert!(!filter.may_overlap(&(128..129)) && !filter.may_overlap(&(far..far + 1)));
+        assert!(!filter.may_overlap(&(128..128 + widest)));
+        assert!(filter.may_overlap(&(128..129 + widest)), "too wide for a look at each granule");
+        let wide = far..far + 1 + widest;
+        filter.add(&wide);
+        assert!(filter.may_overlap(&(128..129)));
+        filter.remove(&wide);
+        assert!(!filter.may_overlap(&(128..129)));
+        filter.add(&(far..far + 1));
+        filter.remove(&(0..128));
+        assert!(!filter.may_overlap(&(0..128)));
+    }
+
     proptest! {
         /// Whatever was added and removed: a range that overlaps one that is left is never called free.
         #[test]

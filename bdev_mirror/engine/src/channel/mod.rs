@@ -95,12 +95,6 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         })
     }
 
-    /// Its number.
-    #[must_use]
-    pub fn number(&self) -> u16 {
-        self.number
-    }
-
     /// Whether no I/O is parked or under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -381,30 +375,25 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
 
     fn report_hung<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, now_ms: u64) {
         let serving = shared.legs.load().writable();
-        let mut hung = LegMask::NONE;
+        let timeout_ms = self.limits.leg_timeout_ms;
+        let late = |io: &HostIo<Id>| {
+            let is_late = now_ms.saturating_sub(io.started_ms) >= timeout_ms;
+            if is_late { io.join.in_flight().and(serving) } else { LegMask::NONE }
+        };
+        let mut legs = LegMask::NONE;
+        self.under_way.each(ios, |_, io| legs = legs.or(late(io)));
+        // A report that does not fit the queue is made anew by the next tick.
+        if legs.is_empty() || shared.send(crate::Report::Hung { channel: self.number, legs }).is_none() {
+            return;
+        }
         let mut at = self.under_way.first();
         while let Some(id) = at {
             at = IoList::after(ios, id);
             let io = ios.io_mut(id);
-            let legs = io.join.in_flight().and(serving);
-            if !legs.is_empty() && now_ms.saturating_sub(io.started_ms) >= self.limits.leg_timeout_ms {
-                io.hung = true;
+            if !late(io).is_empty() {
                 // Said again when as much time has passed: the leg may have been the last one when it was said.
                 io.started_ms = now_ms;
-                hung = hung.or(legs);
             }
-        }
-        if !hung.is_empty() && shared.send(crate::Report::Hung { channel: self.number, legs: hung }).is_none() {
-            self.under_way_forget_hung(ios);
-        }
-    }
-
-    /// The report did not fit the queue: the next tick makes it anew.
-    fn under_way_forget_hung<T: HostIos<Id = Id>>(&mut self, ios: &mut T) {
-        let mut at = self.under_way.first();
-        while let Some(id) = at {
-            at = IoList::after(ios, id);
-            ios.io_mut(id).hung = false;
         }
     }
 

@@ -43,6 +43,20 @@ fn a_region_s_bit_is_found() {
 }
 
 #[test]
+fn the_last_bit_of_a_unit_and_the_last_region_are_in() {
+    let many = Geometry { blocks: 4096 * 8000, ..geometry() };
+    assert_eq!(
+        (many.region_at(0, 3583), many.region_at(0, 3584), many.region_at(1, 0)),
+        (Some(3583), None, Some(3584))
+    );
+    let most = Geometry { block_bytes: 512, blocks: REGIONS_MAX * 8, region_blocks: 8, data_offset_blocks: 1 << 30 };
+    assert_eq!(most.check(1 << 40, LogType::Internal), Ok(()));
+    let more = Geometry { blocks: REGIONS_MAX * 8 + 1, ..most };
+    let found = REGIONS_MAX + 1;
+    assert_eq!(more.check(1 << 40, LogType::Internal), Err(GeometryError::Regions { found }));
+}
+
+#[test]
 fn the_maps_of_all_slots_push_the_data_back() {
     let offset_kib = |block_bytes: u32, regions, log| {
         default_data_offset_blocks(block_bytes, regions, log) * u64::from(block_bytes) / 1024

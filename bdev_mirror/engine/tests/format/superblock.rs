@@ -1,7 +1,8 @@
 use crate::example::{any_superblock, slot, superblock, uuid};
 use mirror_engine::LegMask;
 use mirror_engine::format::{
-    ContentError, GeometryError, LegRecord, LegState, LogType, SUPERBLOCK_BYTES, Superblock, SuperblockError,
+    COUNTER_MAX, ContentError, GeometryError, LegRecord, LegState, LogType, NAME_BYTES_MAX, SUPERBLOCK_BYTES,
+    Superblock, SuperblockError,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -54,6 +55,20 @@ fn a_newer_format_is_met_by_its_bits() {
         refused.to_string(),
         "incompatible feature bits of the superblock: expected none beyond 0x0, found 0, 5"
     );
+}
+
+#[test]
+fn the_largest_of_everything_is_allowed() {
+    let mut most = superblock();
+    most.heartbeat = COUNTER_MAX;
+    most.name = "n".repeat(NAME_BYTES_MAX);
+    assert_eq!(most.check(), Ok(()));
+    most.heartbeat += 1;
+    let error = ContentError::Counter { field: "heartbeat", found: COUNTER_MAX + 1 };
+    assert_eq!(most.check(), Err(error));
+    most.heartbeat = 1;
+    most.name.push('n');
+    assert_eq!(most.check(), Err(ContentError::Name { found: "more bytes" }));
 }
 
 #[test]

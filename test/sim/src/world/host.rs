@@ -140,6 +140,7 @@ impl World {
         running.waiting.retain(|waiting| *waiting != (channel, io));
         self.say(|| format!("I/O {io} ends: {outcome:?}"));
         self.check_busy(channel, &request, outcome)?;
+        self.check_failure(&request, outcome)?;
         let good = is_good(outcome);
         self.note_deserved(&request, outcome);
         match request.op {
@@ -214,6 +215,32 @@ impl World {
             (true, _) => Deed::WriteDeserved,
             _ => Deed::OtherDeserved,
         });
+    }
+
+    /// An error has the reason that it names: an engine that refuses what it could do loses no data, but serves nobody.
+    fn check_failure(&self, request: &Request, outcome: Outcome) -> Verdict {
+        let (Outcome::Failed(failure), Some(running)) = (outcome, &self.running) else { return Ok(()) };
+        let set = running.shared.legs.load();
+        let geometry = self.setup.geometry();
+        let (first, last) =
+            (geometry.region_of(request.range.start), geometry.region_of(request.range.end.saturating_sub(1)));
+        let mut states = (first..=last).map(|region| running.shared.regions.load(region).state());
+        let is_true = match failure {
+            // A region that could not be reconciled is read from the chosen leg alone, and that one may be out.
+            Failure::Offline => {
+                set.is_offline() || (request.op == Op::Read && states.any(|state| state == RegionState::Unread))
+            }
+            Failure::NoRecord => {
+                set.is_stuck()
+                    || states.any(|state| matches!(state, RegionState::Refused | RegionState::RefusedUnwritten))
+            }
+            // `check_busy` looks at that one.
+            Failure::Busy | Failure::Legs | Failure::Refused | Failure::Aborted => true,
+        };
+        if is_true {
+            return Ok(());
+        }
+        Err(format!("{:?} of {:?} ended with {failure:?}, and it is not so", request.op, request.range))
     }
 
     /// What the host finds in its buffer.
