@@ -31,9 +31,10 @@ fn waiting_for_a_fill_keeps_nobody_busy() {
 #[test]
 fn a_region_is_filled_by_one_fill_at_a_time() {
     let mut bench = Setup { written: false, legs: &[IN, STALE], ..Setup::default() }.start();
-    // Leg 1 is written and not in sync yet, since the flush of what it was given hangs.
     bench.hold = |device, io| is_flush_of_1(device, io) || is_zero(device, io);
     bench.admit(1);
+    // That before its first record. Then leg 1 is written, and not in sync yet, since the flush of its maps hangs.
+    bench.end_op(is_flush_of_1, Ok(()));
     assert_eq!(bench.count_ops(is_flush_of_1), 1);
     let first = bench.send(0, Op::Write, 0, 1);
     assert_eq!(bench.count_ops(is_zero), 2);
