@@ -1,6 +1,6 @@
 //! One host I/O: all that the engine knows of it.
 
-use crate::{Join, LegMask};
+use crate::{Join, LegMask, Report};
 use std::ops::{Range, RangeInclusive};
 
 /// Most regions that one host I/O may touch; longer ones are split before they come here. Bounds every loop over the
@@ -193,6 +193,18 @@ impl<Id> HostIo<Id> {
     #[must_use]
     pub(crate) fn good(&self) -> LegMask {
         self.sent.minus(self.join.bad()).minus(self.join.pending())
+    }
+
+    /// What the owner is to judge it by.
+    pub(crate) fn bad_report(&self, channel: u16, region_shift: u32) -> Report {
+        let regions = self.op.is_write().then(|| self.regions(region_shift));
+        Report::Bad {
+            channel,
+            blamed: self.blamed,
+            good: self.good(),
+            unblamed: self.unblamed,
+            regions: regions.map(|regions| (*regions.start(), *regions.end())),
+        }
     }
 
     /// Whether the ranges have a block in common.

@@ -70,6 +70,7 @@ mutants! {
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
+    PassUnjudged = "let others past a write of which a leg that stays has failed its part",
     MarkTooFar = "mark regions that no stream of writes comes to",
     StrangerLacksLittle = "give a new drive only what the leg before it lacked",
     ForgetSecondUnit = "write the first unit of a mark only",

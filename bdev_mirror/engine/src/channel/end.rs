@@ -61,16 +61,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         }
         let good = io.good();
         if io.report == 0 {
-            let range = io.op.is_write().then(|| io.regions(shared.region_shift));
-            let report = Report::Bad {
-                channel: number,
-                blamed: io.blamed,
-                good,
-                unblamed: io.unblamed,
-                regions: range.map(|regions| (*regions.start(), *regions.end())),
-            };
             // A full queue loses nothing: the I/O stays under way and is looked at again at the next tick.
-            io.report = shared.send(report).unwrap_or(0);
+            io.report = shared.send(io.bad_report(number, shared.region_shift)).unwrap_or(0);
             if mutant!(SuspectAfterError) && (io.unblamed || good.is_empty()) {
                 return self.retire(ios, shared, id, Outcome::Failed(Failure::Legs));
             }

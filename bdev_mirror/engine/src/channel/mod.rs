@@ -243,6 +243,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             io.blamed = io.blamed.with(slot);
             return Some(io.join.leg_bad(slot, Fault::Failed));
         }
+        // Whatever was asked of the owner did not take this one into account.
+        io.report = 0;
         match fault {
             // A leg that is out has been judged already.
             Fault::Failed if !shared.legs.load().writable().contains(slot) => {}
@@ -354,7 +356,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let mut at = self.under_way.first();
         while let Some(id) = at {
             at = IoList::after(ios, id);
-            if !Self::lingers(ios.io(id), writable) {
+            if !Self::lingers(ios.io(id), writable) || !self.is_settled(ios, shared, id, writable) {
                 continue;
             }
             ios.io_mut(id).overtaken = true;
@@ -362,6 +364,21 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                 self.give_back_range(ios, shared, id);
             }
         }
+    }
+
+    /// Whether nothing that happened to an I/O so far is still to be judged. A leg that failed it and counts would otherwise be
+    /// read, and be the source of a copy, within its blocks.
+    fn is_settled<T: HostIos<Id = Id>>(&self, ios: &mut T, shared: &Shared, id: Id, writable: LegMask) -> bool {
+        let io = ios.io_mut(id);
+        let failed = io.unblamed || io.blamed.meets(writable);
+        if !failed || mutant!(PassUnjudged) {
+            return true;
+        }
+        if io.report == 0 {
+            // A full queue loses nothing: it is asked for again at the next tick.
+            io.report = shared.send(io.bad_report(self.number, shared.region_shift)).unwrap_or(0);
+        }
+        io.report != 0 && shared.is_handled(self.number, io.report)
     }
 
     fn give_back_range<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id) {
