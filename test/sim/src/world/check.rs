@@ -261,8 +261,15 @@ impl World {
                 self.truth.diverged.extend([(one, other), (other, one)]);
             }
         }
-        let lacking: Vec<usize> = self.truth.current.difference(&request.good).copied().collect();
         let required = self.required_drives();
+        let offset = self.setup.geometry().data_offset_blocks;
+        // A leg that went out before the flush after the data may lose it.
+        let may_lose = |drive: &usize| {
+            let mut blocks = request.range.clone().map(|block| offset + block);
+            request.through && !required.contains(drive) && blocks.any(|block| self.disks[*drive].is_volatile(block))
+        };
+        let lacks = |drive: &&usize| !request.good.contains(*drive) || may_lose(drive);
+        let lacking: Vec<usize> = self.truth.current.iter().filter(lacks).copied().collect();
         if !required.iter().any(|drive| request.good.contains(drive))
             && self.running.as_ref().is_some_and(|running| !running.offline)
         {
@@ -289,7 +296,6 @@ impl World {
             self.truth.current.remove(&drive);
         }
         if request.through {
-            let offset = self.setup.geometry().data_offset_blocks;
             for &drive in &required {
                 if request.range.clone().any(|block| self.disks[drive].is_volatile(offset + block))
                     && !self.overlapping(request)
