@@ -91,7 +91,7 @@ FlushingZeroed   Abort          0      0      0      0
 FlushingZeroed   Crash         15      0    200     12
 Cleaning         Write        120      1    800    110
 Cleaning         Unmap         19      0    220     17
-Cleaning         Read         720      0    530     37
+Cleaning         Read          37      0    530     37
 Cleaning         MarkAhead      0      0      0      0
 Cleaning         Clear          -      -      -      -
 Cleaning         Resync      2500    120      2      0
@@ -101,7 +101,7 @@ Cleaning         Abort          0      0     20      2
 Cleaning         Crash         48      1    630    100
 CleaningZeroed   Write          8      0     44      2
 CleaningZeroed   Unmap          0      0     13      0
-CleaningZeroed   Read          30      0     26      2
+CleaningZeroed   Read           4      0     26      2
 CleaningZeroed   MarkAhead      0      0      0      0
 CleaningZeroed   Clear          -      -      -      -
 CleaningZeroed   Resync       120      1      0      0

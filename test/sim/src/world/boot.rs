@@ -509,7 +509,7 @@ impl World {
             self.truth.next_leg += 1;
             admission.uuid = Uuid::from_u128(0x1e60_1000 + self.truth.next_leg);
         }
-        if self.engine().owner.admit(slot_of(slot), admission) {
+        if self.owner().admit(slot_of(slot), admission) {
             self.say(|| format!("slot {slot} is admitted, full: {full}"));
             self.engine().out.remove(&slot);
         }

@@ -89,6 +89,14 @@ impl World {
         self.running.as_mut().expect("a mirror runs")
     }
 
+    /// The owner, told the time: that comes before every event, so that it does nothing once its lease has ended.
+    pub fn owner(&mut self) -> &mut Owner {
+        let now_ms = self.now_ms;
+        let owner = &mut self.engine().owner;
+        owner.set_now(now_ms);
+        owner
+    }
+
     pub fn open_channel(&mut self, at: usize) {
         let limits = ChannelLimits { parked_max: PARKED_MAX, leg_timeout_ms: 1000 };
         let running = self.engine();
@@ -109,8 +117,8 @@ impl World {
         let running = self.engine();
         let Some(mut channel) = running.channels[at].take() else { return Ok(()) };
         let owed = channel.close();
-        running.owner.channel_closed(owed);
         running.wakes.remove(&at);
+        self.owner().channel_closed(owed);
         self.say(|| format!("channel {at} closes"));
         self.drain_owner()
     }

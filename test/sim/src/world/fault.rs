@@ -92,7 +92,7 @@ impl World {
                 let Some(log) = self.log else { return Ok(()) };
                 self.disks[log].present = false;
                 self.say(|| "the log is gone".into());
-                self.engine().owner.log_gone();
+                self.owner().log_gone();
                 return self.drain_owner();
             }
             _ => {
@@ -141,7 +141,7 @@ impl World {
                 flight.hung = false;
             }
             let Some(slot) = self.slots.iter().position(|other| *other == drive) else { return Ok(()) };
-            self.engine().owner.leg_gone(slot_of(slot));
+            self.owner().leg_gone(slot_of(slot));
             self.engine().out.insert(slot);
             self.drain_owner()
         } else {
@@ -302,17 +302,17 @@ impl World {
                 Ok(())
             }
             12 => {
-                self.engine().owner.suspend();
+                self.owner().suspend();
                 self.drain_owner()
             }
             13 | 14 => {
                 self.engine().suspended = false;
-                self.engine().owner.resume();
+                self.owner().resume();
                 self.drain_owner()
             }
             15 if self.faults && self.engine().started && self.chooser.percent(15) => {
                 self.say(|| "the operator stops the mirror".into());
-                self.engine().owner.stop();
+                self.owner().stop();
                 self.drain_owner()
             }
             16 if self.faults && self.chooser.percent(30) => {
@@ -320,7 +320,7 @@ impl World {
                 if self.setup.recoverable && slot == 0 {
                     return Ok(());
                 }
-                if self.engine().owner.take_leg_out(slot_of(slot)) {
+                if self.owner().take_leg_out(slot_of(slot)) {
                     self.engine().out.insert(slot);
                 }
                 self.drain_owner()

@@ -57,7 +57,7 @@ impl World {
                 }
                 95..97 => {
                     self.engine().suspended = false;
-                    self.engine().owner.resume();
+                    self.owner().resume();
                     self.drain_owner()?;
                 }
                 _ => self.admit_something()?,
@@ -133,7 +133,7 @@ impl World {
 
     /// A clean stop leaves nothing dirty, and the next start copies nothing.
     fn stop_and_look(&mut self) -> Verdict {
-        self.engine().owner.stop();
+        self.owner().stop();
         self.drain_owner()?;
         for _ in 0..STEPS_MAX {
             self.counts.steps += 1;
