@@ -347,8 +347,10 @@ impl World {
         };
         debug_assert_eq!(geometry, start.config.geometry);
         self.truth.log_uuid = new_log.unwrap_or(self.truth.log_uuid);
-        // A leg that takes no part is of another history, whose numbers a fork leaves behind too.
-        let is_out = |index: usize| !plan.fork && plan.rejected.iter().any(|(other, _)| *other == index);
+        // A leg that takes no part, or gets everything, is of another history, whose numbers a fork leaves behind too.
+        let is_apart = |index: usize| plan.legs.iter().any(|leg| leg.found == Some(index) && leg.full);
+        let is_out =
+            |index: usize| !plan.fork && (is_apart(index) || plan.rejected.iter().any(|(other, _)| *other == index));
         let known = found.iter().enumerate().filter(|(index, _)| !is_out(*index));
         let newest = known.map(|(_, leg)| leg.superblock.generation).max();
         self.truth.generation = newest.unwrap_or(0) + 1;
