@@ -89,7 +89,8 @@ impl Setup {
             mark_ahead_regions: chooser.below(3),
             read_policy,
             // With recoverable faults the first leg is the one that never leaves.
-            slow_leg: (chooser.percent(15) && !(recoverable && any_slot % legs == 0)).then_some(any_slot % legs),
+            slow_leg: (chooser.percent(15) && !(recoverable && any_slot.is_multiple_of(legs)))
+                .then_some(any_slot % legs),
             slow_leg_eject_sec: chooser.below(2),
             recoverable,
             host_ios_max: 1 + chooser.below(8) as usize,
