@@ -90,3 +90,21 @@ fn progress_is_written_to_the_units_that_differ() {
     let unit = geometry.unit_block(MapKind::OutOfSync(slot(2)), 0);
     assert_eq!(written.collect::<Vec<_>>(), [(leg(0), unit), (leg(1), unit)]);
 }
+
+/// Once showed: a write that waited for a chunk which was being copied waited for a tick when the copy had gone on to the
+/// next one.
+#[test]
+fn a_write_waits_for_its_chunk_alone() {
+    let mut setup = Setup { regions: 1, legs: &[IN, STALE], ..Setup::default() };
+    // Two blocks.
+    setup.options.pacer.resync_chunk_kb = 1;
+    let mut bench = setup.start();
+    bench.complete(0, Op::Write, 6, 1);
+    bench.hold = |_, io| matches!(io, Io::CopyRead { .. });
+    bench.admit(1);
+    let write = bench.send(0, Op::Write, 1, 1);
+    assert_eq!(bench.slots_of(write).len(), 0, "its chunk is copied");
+    bench.end_op(|_, io| matches!(io, Io::CopyRead { .. }), Ok(()));
+    assert_eq!(bench.count_ops(|_, io| matches!(io, Io::CopyRead { .. })), 1, "the next chunk");
+    assert_eq!(bench.slots_of(write), [0, 1]);
+}
