@@ -4,7 +4,7 @@ use crate::bench::Setup;
 use mirror_engine::format::LogType;
 use mirror_engine::*;
 
-/// Once showed: the flush, the second pass and the record of a clearing each waited for a tick.
+/// Once showed: a region that was closed for its clearing stayed closed up to the next tick, and writes to it waited.
 #[test]
 fn a_clearing_waits_for_no_tick_but_its_rest() {
     let mut bench = Setup { log: LogType::Internal, ..Setup::default() }.start();

@@ -59,7 +59,7 @@ fn a_region_is_filled_by_one_fill_at_a_time() {
     assert_eq!(bench.state(0), RegionState::Dirty);
 }
 
-/// Once showed: the zeros, the flush, the mark and the write each waited for a tick.
+/// Once showed: a first write waited up to a tick when its zeros were flushed, since no event came to begin its mark.
 #[test]
 fn a_first_write_waits_for_no_tick() {
     for log in [LogType::Core, LogType::Internal] {

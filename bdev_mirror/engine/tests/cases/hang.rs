@@ -24,7 +24,7 @@ fn each_leg_that_a_read_hangs_on_is_found() {
     assert_eq!(bench.outcome(read), Some(Outcome::GOOD));
 }
 
-/// Once showed: that the last leg hangs was said at each tick, or never again once it had worked in between.
+/// Each look finds the leg hanging: that is counted, and said once until it has worked for a while.
 #[test]
 fn that_the_last_leg_hangs_is_said_once() {
     let mut bench = Setup { legs: &[IN, STALE], ..Setup::default() }.start();

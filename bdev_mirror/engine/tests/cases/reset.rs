@@ -39,8 +39,8 @@ fn what_a_reset_cut_short_is_sent_again_when_it_has_ended() {
     assert_eq!(bench.slots_of(write), [0, 1]);
 }
 
-/// Once showed: the time of an I/O that was aborted and sent again began anew with each attempt, so its leg was never said
-/// to hang; and what waited to be sent again then was sent to a leg that was out.
+/// The time of an I/O that is aborted again and again counts from its first attempt; and what waits to be sent again when the
+/// leg goes out is in flight no more, so it keeps nobody from coming back.
 #[test]
 fn a_leg_that_fails_within_a_reset_comes_back() {
     let mut bench = Setup { log: LogType::Internal, ..Setup::default() }.start();

@@ -18,8 +18,7 @@ fn a_resync_with_a_cap_ends() {
     }
 }
 
-/// Once showed: a search for what to copy next looked at so many regions and no more, and where the first of them could not
-/// be copied it never came to the others.
+/// A search for what to copy next gives up after so many looks; the next one goes on from there.
 #[test]
 fn a_resync_gets_past_regions_that_may_not_be_copied() {
     let is_copy_read = |_: &Device, io: &Io| matches!(io, Io::CopyRead { .. });
@@ -65,7 +64,7 @@ fn a_leg_is_not_given_what_was_never_written() {
     assert!(bench.events.contains(&Event::LegInSync { slot: slot(2) }));
 }
 
-/// Once showed: how far a resync is was recorded by writing the whole map, again and again.
+/// How far a resync is costs the units of the map that changed, not the whole map.
 #[test]
 fn progress_is_written_to_the_units_that_differ() {
     let setup = Setup { regions: 10_000, log: LogType::Internal, legs: &[IN, IN, STALE], ..Setup::default() };
