@@ -57,6 +57,8 @@ pub struct Setup<'a> {
     pub legs: &'a [LegState],
     /// Regions from the first on that were dirty when the mirror stopped.
     pub dirty: u32,
+    /// Regions marked ahead of a stream of writes.
+    pub mark_ahead_regions: u32,
     /// As [`Bench::hold`], from the start on.
     pub hold: fn(&Device, &Io) -> bool,
 }
@@ -71,6 +73,7 @@ impl Default for Setup<'_> {
             options: Options { leg_timeout_ms: 1000, clear_idle_ms: 100, ..Options::default() },
             legs: &[IN, IN],
             dirty: 0,
+            mark_ahead_regions: 0,
             hold: |_, _| false,
         }
     }
@@ -91,7 +94,7 @@ impl Setup<'_> {
         let limits = ChannelLimits {
             parked_max: 64,
             leg_timeout_ms: u64::from(self.options.leg_timeout_ms),
-            mark_ahead_regions: 0,
+            mark_ahead_regions: self.mark_ahead_regions,
         };
         let channels = (0..self.channels).map(|number| Channel::new(number, limits).unwrap()).collect();
         let hold = self.hold;

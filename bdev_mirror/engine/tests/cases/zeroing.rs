@@ -1,6 +1,7 @@
 //! Regions that were zeroed whole, and count as unwritten once that is durable.
 
 use crate::bench::{Setup, Table, slot};
+use crate::interrupted::Interrupted;
 use mirror_engine::*;
 use std::cell::{Cell, RefCell};
 
@@ -37,36 +38,6 @@ fn a_region_that_was_zeroed_whole_becomes_unwritten() {
     assert_eq!(bench.state(0), RegionState::Unwritten);
     let read = bench.send(0, Op::Read, 2, 1);
     assert_eq!(bench.outcome(read), Some(Outcome::Good { zeroed: 1 }));
-}
-
-/// A table in which something happens at the n-th look at an I/O, as if another thread did it just then.
-struct Interrupted<'a> {
-    table: Table,
-    looks_left: Cell<Option<u32>>,
-    event: RefCell<&'a mut dyn FnMut()>,
-}
-
-impl Interrupted<'_> {
-    fn look(&self) {
-        match self.looks_left.take() {
-            Some(0) => (self.event.borrow_mut())(),
-            left => self.looks_left.set(left.map(|looks| looks - 1)),
-        }
-    }
-}
-
-impl HostIos for Interrupted<'_> {
-    type Id = u32;
-
-    fn io(&self, id: u32) -> &HostIo<u32> {
-        self.look();
-        self.table.io(id)
-    }
-
-    fn io_mut(&mut self, id: u32) -> &mut HostIo<u32> {
-        self.look();
-        self.table.io_mut(id)
-    }
 }
 
 /// Region 0 is written by two channels. One ends a zeroing of all of it at the n-th look that the other one takes at the
