@@ -260,7 +260,7 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
         } else {
             let seen = newest_generation(found, found[plan.head].superblock.mirror);
             // A record that never counted is left behind like a leg that is.
-            let behind = left.iter().any(|index| !apart.contains(index) && found[*index].superblock.generation > head);
+            let behind = left.iter().any(|&index| found[index].superblock.generation > head);
             start_generation(head, seen, plan.fork || behind, tag)
         };
     }
