@@ -102,6 +102,8 @@ pub struct HostIo<Id> {
     pub(crate) unblamed: bool,
     /// Others were let past it while it waited for legs that were out: it says nothing of what its blocks hold now.
     pub(crate) overtaken: bool,
+    /// A younger write was found to wait for this one: it is looked at when this one is gone.
+    pub(crate) awaited: bool,
     /// A child was cut short by our reset and is sent again: it may have been done in part, whatever comes of it then.
     pub(crate) cut_short: bool,
     /// The number of its last report that the owner has to handle first; 0 is none.
@@ -139,6 +141,7 @@ impl<Id> HostIo<Id> {
             aborted: false,
             unblamed: false,
             overtaken: false,
+            awaited: false,
             cut_short: false,
             report: 0,
             block,

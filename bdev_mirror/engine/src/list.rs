@@ -93,6 +93,18 @@ impl<Id: Copy + Eq + std::fmt::Debug> IoList<Id> {
         false
     }
 
+    /// The oldest for which the predicate holds.
+    #[inline]
+    pub fn find<T: HostIos<Id = Id>>(&self, ios: &T, mut predicate: impl FnMut(&HostIo<Id>) -> bool) -> Option<Id> {
+        let mut found = None;
+        self.any(ios, |id, io| {
+            let hit = predicate(io);
+            found = hit.then_some(id);
+            hit
+        });
+        found
+    }
+
     /// Visits all, oldest first.
     pub fn each<T: HostIos<Id = Id>>(&self, ios: &T, mut visit: impl FnMut(Id, &HostIo<Id>)) {
         self.any(ios, |id, io| {

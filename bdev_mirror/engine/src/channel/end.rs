@@ -143,12 +143,13 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
                 self.note_zeroed(io, shared);
             }
             let range = io.range();
+            let (is_claimed, is_awaited) = (io.claimed, io.awaited);
             self.writes.remove(&range);
-            if ios.io(id).claimed {
-                self.give_back_range(ios, shared, id);
+            let is_range_awaited = is_claimed && self.give_back_range(ios, shared, id);
+            // All other I/O that is parked waits for the owner, who wakes this channel.
+            if is_awaited || is_range_awaited || self.unsent {
+                self.look_at_parked();
             }
-            // Whoever waits for this range, or for a pass, may go on now.
-            self.parked_at = self.parked.first();
         }
         if self.under_way_at == Some(id) {
             self.under_way_at = IoList::after(ios, id);

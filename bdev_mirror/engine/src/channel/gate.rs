@@ -221,22 +221,25 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     fn ask<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id, report: Report) {
         let io = ios.io_mut(id);
         if io.report == 0 || shared.is_handled(self.number, io.report) {
-            // A full queue loses nothing: the I/O stays parked and asks again at the next tick.
+            // A full queue loses nothing: the I/O stays parked and asks again at the next tick, if not before.
             io.report = shared.send(report).unwrap_or(0);
+            self.unsent |= io.report == 0;
         }
     }
 
-    /// Whether an older write of this channel has a block in common: one under way, or one that waits already.
+    /// Whether an older write of this channel has a block in common: one under way, or one that waits already. That one
+    /// learns that somebody waits for it.
     #[inline]
-    fn overlaps_own<T: HostIos<Id = Id>>(&mut self, ios: &T, id: Id, set: LegSet) -> bool {
+    fn overlaps_own<T: HostIos<Id = Id>>(&mut self, ios: &mut T, id: Id, set: LegSet) -> bool {
         let io = ios.io(id);
         let range = io.range();
         if self.writes.may_overlap(&range) {
             let writable = set.writable();
-            let hit = self.under_way.any(ios, |_, other| {
-                other.op.is_write() && other.overlaps(&range) && !Self::is_passed(other, writable)
-            });
-            if hit {
+            let hit = self
+                .under_way
+                .find(ios, |other| other.op.is_write() && other.overlaps(&range) && !Self::is_passed(other, writable));
+            if let Some(other) = hit {
+                ios.io_mut(other).awaited = true;
                 return true;
             }
         }
@@ -247,7 +250,12 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
     }
 
     #[cold]
-    fn overlaps_older_parked<T: HostIos<Id = Id>>(&mut self, ios: &T, id: Id, range: &std::ops::Range<u64>) -> bool {
+    fn overlaps_older_parked<T: HostIos<Id = Id>>(
+        &mut self,
+        ios: &mut T,
+        id: Id,
+        range: &std::ops::Range<u64>,
+    ) -> bool {
         let is_parked = ios.io(id).place == Place::Parked;
         if is_parked {
             self.parked_writes.remove(range);
@@ -266,6 +274,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             }
             let io = ios.io(other);
             if io.op.is_write() && io.overlaps(range) {
+                ios.io_mut(other).awaited = true;
                 return true;
             }
             at = IoList::after(ios, other);
@@ -289,12 +298,28 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             }
             Claim::Conflict { wake_all } => {
                 if wake_all {
-                    // A full queue loses nothing: those who wait look again at their next tick.
-                    let _ = shared.send(Report::Wake { channel: self.number });
+                    self.wake_all(shared);
                 }
                 false
             }
         }
+    }
+
+    /// Takes the range out of the table. Whether somebody waits for that.
+    pub(super) fn give_back_range<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id) -> bool {
+        let io = ios.io_mut(id);
+        io.claimed = false;
+        let is_awaited = shared.ranges.release(io.regions(shared.region_shift), io.key);
+        if is_awaited {
+            self.wake_all(shared);
+        }
+        is_awaited
+    }
+
+    /// Tells all channels, this one too, that what they wait for in the table of ranges may be free.
+    fn wake_all(&mut self, shared: &Shared) {
+        // A full queue loses nothing: those who wait look again at their next tick.
+        self.unsent |= shared.send(Report::Wake { channel: self.number }).is_none();
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Channel<Id> {
     /// Where the walk through what is under way goes on, when something may have become ready.
     under_way_at: Option<Id>,
     parked_at: Option<Id>,
+    /// A report did not fit the queue since the walk through what is parked began: that is tried again soon.
+    unsent: bool,
     /// Passes that are still to be answered, by [`crate::Pass::index`].
     passes: u32,
     /// Legs that are being reset, and how many resets began.
@@ -87,6 +89,7 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             last_read: usize::from(number),
             under_way_at: None,
             parked_at: None,
+            unsent: false,
             passes: 0,
             resetting: LegMask::NONE,
             resets: 0,
@@ -262,6 +265,9 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             Place::Outside => Step::Wait,
             Place::Parked => {
                 self.unpark(ios, id);
+                if ios.io(id).awaited {
+                    self.look_at_parked();
+                }
                 Step::Done(Outcome::Failed(Failure::Aborted))
             }
             Place::UnderWay => {
@@ -307,7 +313,12 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
 
     fn look_again(&mut self) {
         self.under_way_at = self.under_way.first();
+        self.look_at_parked();
+    }
+
+    fn look_at_parked(&mut self) {
         self.parked_at = self.parked.first();
+        self.unsent = false;
     }
 
     /// The next I/O that something follows for, now that an event may have changed what it waits for.
@@ -379,15 +390,6 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
             io.report = shared.send(io.bad_report(self.number, shared.region_shift)).unwrap_or(0);
         }
         io.report != 0 && shared.is_handled(self.number, io.report)
-    }
-
-    fn give_back_range<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, id: Id) {
-        let io = ios.io_mut(id);
-        io.claimed = false;
-        if shared.ranges.release(io.regions(shared.region_shift), io.key) {
-            // A full queue loses nothing: those who wait look again at their next tick.
-            let _ = shared.send(crate::Report::Wake { channel: self.number });
-        }
     }
 
     fn report_hung<T: HostIos<Id = Id>>(&mut self, ios: &mut T, shared: &Shared, now_ms: u64) {

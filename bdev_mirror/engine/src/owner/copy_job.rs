@@ -193,6 +193,8 @@ impl Owner {
         job.stage = Stage::Window;
         let job = job.clone();
         self.shut(window, &job);
+        // Whoever waited for the chunk before this one.
+        self.wake_wanted = true;
     }
 
     /// The source cannot read the chunk: another leg in sync, then block by block, then without the block. Never zeros.

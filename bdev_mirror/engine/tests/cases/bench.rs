@@ -55,6 +55,10 @@ pub struct Setup<'a> {
     pub log: LogType,
     pub options: Options,
     pub legs: &'a [LegState],
+    /// Regions from the first on that were dirty when the mirror stopped.
+    pub dirty: u32,
+    /// As [`Bench::hold`], from the start on.
+    pub hold: fn(&Device, &Io) -> bool,
 }
 
 impl Default for Setup<'_> {
@@ -66,6 +70,8 @@ impl Default for Setup<'_> {
             log: LogType::Core,
             options: Options { leg_timeout_ms: 1000, clear_idle_ms: 100, ..Options::default() },
             legs: &[IN, IN],
+            dirty: 0,
+            hold: |_, _| false,
         }
     }
 }
@@ -88,6 +94,7 @@ impl Setup<'_> {
             mark_ahead_regions: 0,
         };
         let channels = (0..self.channels).map(|number| Channel::new(number, limits).unwrap()).collect();
+        let hold = self.hold;
         let owner = Owner::start(Arc::clone(&shared), self.owner_start(geometry.clone()));
         let mut bench = Bench {
             shared,
@@ -104,7 +111,7 @@ impl Setup<'_> {
             stopped: None,
             reports: 0,
             wakes: 0,
-            hold: |_, _| false,
+            hold,
             hold_pass: None,
             hold_reports: false,
         };
@@ -112,7 +119,8 @@ impl Setup<'_> {
         bench
     }
 
-    fn geometry(&self) -> Geometry {
+    /// The shape of this mirror.
+    pub fn geometry(&self) -> Geometry {
         Geometry {
             block_bytes: 512,
             blocks: u64::from(self.regions) * REGION,
@@ -126,6 +134,9 @@ impl Setup<'_> {
         for (index, _) in self.legs.iter().enumerate().filter(|(_, state)| **state != IN) {
             maps.out_of_sync[index] = Some(Bits::new(self.regions, true));
         }
+        (0..self.dirty).for_each(|region| {
+            maps.intent.set(region);
+        });
         let start_leg = |(index, &state): (usize, &LegState)| StartLeg {
             slot: slot(index),
             record: LegRecord {

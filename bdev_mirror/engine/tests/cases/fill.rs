@@ -1,6 +1,7 @@
 //! The first write to an unwritten region: zeros come first.
 
 use crate::bench::{IN, STALE, Setup, leg};
+use mirror_engine::format::LogType;
 use mirror_engine::*;
 
 fn is_zero(_: &Device, io: &Io) -> bool {
@@ -56,4 +57,14 @@ fn a_region_is_filled_by_one_fill_at_a_time() {
     }
     assert_eq!(bench.slots_of(second), [0, 1]);
     assert_eq!(bench.state(0), RegionState::Dirty);
+}
+
+/// Once showed: the zeros, the flush, the mark and the write each waited for a tick.
+#[test]
+fn a_first_write_waits_for_no_tick() {
+    for log in [LogType::Core, LogType::Internal] {
+        let mut bench = Setup { written: false, log, ..Setup::default() }.start();
+        let write = bench.complete(0, Op::Write, 8, 1);
+        assert_eq!(bench.outcome(write), Some(Outcome::GOOD), "{log:?}");
+    }
 }

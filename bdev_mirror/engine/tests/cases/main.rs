@@ -2,11 +2,13 @@
 
 mod assembly;
 mod bench;
+mod clearing;
 mod fill;
 mod hang;
 mod lease;
 mod life;
 mod repair;
+mod reset;
 mod resync;
 mod stop;
 mod suspicion;

@@ -1,6 +1,6 @@
 //! What an I/O waits for, and what waits for it.
 
-use super::{BOTH, Bench, DONE, failed, slot};
+use super::{BOTH, Bench, DONE, Table, failed, slot};
 use mirror_engine::*;
 
 #[test]
@@ -42,9 +42,102 @@ fn only_writes_that_overlap_wait_for_each_other_and_in_their_order() {
     bench.ends(first, 1, Ok(()));
     assert_eq!(bench.ready(), None, "the one at block 4 is under way still");
     assert_eq!(bench.channel.abort(&mut bench.table, &bench.shared, second), failed(Failure::Aborted));
-    bench.wake();
-    let ready: Vec<_> = std::iter::from_fn(|| bench.ready()).collect();
-    assert!(ready.contains(&(third, ChannelStep::Send)), "{ready:?}");
+    assert_eq!(bench.ready(), Some((third, ChannelStep::Send)), "at once");
+    assert_eq!(bench.ready(), None);
+}
+
+#[test]
+fn whoever_waits_for_an_older_write_goes_on_when_that_ends() {
+    let mut bench = Bench::new(8, 8);
+    let first = bench.start(Op::Write, 0, 2);
+    let (second, _) = bench.submit(Op::Write, 1, 2);
+    let (third, step) = bench.submit(Op::Write, 2, 2);
+    assert_eq!(step, ChannelStep::Wait, "for one that waits itself");
+    bench.ends(first, 0, Ok(()));
+    assert_eq!(bench.ends(first, 1, Ok(())), DONE);
+    assert_eq!(bench.ready(), Some((second, ChannelStep::Send)));
+    bench.send(second);
+    assert_eq!(bench.ready(), None);
+    bench.ends(second, 0, Ok(()));
+    assert_eq!(bench.ends(second, 1, Ok(())), DONE);
+    assert_eq!(bench.ready(), Some((third, ChannelStep::Send)));
+}
+
+#[test]
+fn what_could_not_be_asked_is_asked_when_a_write_ends() {
+    let mut bench = Bench::new(1, 8);
+    let first = bench.start(Op::Write, 0, 1);
+    bench.shared.regions.set(1, RegionState::Clean, Writer::NOBODY);
+    bench.shared.send(Report::Wake { channel: 0 });
+    assert_eq!(bench.submit(Op::Write, 8, 1).1, ChannelStep::Wait, "the queue is full");
+    assert_eq!(bench.handle(), [Report::Wake { channel: 0 }]);
+    bench.ends(first, 0, Ok(()));
+    assert_eq!(bench.ends(first, 1, Ok(())), DONE);
+    assert_eq!(bench.ready(), None);
+    assert_eq!(bench.handle(), [Report::Mark { channel: 1, first: 1, last: 1 }]);
+}
+
+/// A mirror of two large regions, the first of which is dirty.
+fn large(writer: Writer) -> Bench {
+    let mut bench = Bench::new(8, 2000);
+    bench.shared = Shared::new(SharedSizes { regions: 2, region_shift: 17, blocks: 2 << 17, channels: 2, reports: 8 });
+    bench.shared.legs.publish(LegSet::in_sync(BOTH));
+    bench.shared.regions.set(0, RegionState::Dirty, writer);
+    bench
+}
+
+#[test]
+fn who_waits_for_room_in_the_table_of_ranges_goes_on_when_a_range_is_given_back() {
+    let mut bench = large(Writer::SHARED);
+    let ids: Vec<u32> = (0..ENTRIES_PER_SHARD as u64).map(|block| bench.start(Op::Write, block, 1)).collect();
+    let (last, step) = bench.submit(Op::Write, 100, 1);
+    assert_eq!(step, ChannelStep::Wait);
+    bench.ends(ids[3], 0, Ok(()));
+    assert_eq!(bench.ends(ids[3], 1, Ok(())), DONE);
+    assert_eq!(bench.ready(), Some((last, ChannelStep::Send)), "it does not wait for the owner to wake all");
+}
+
+/// Counts how often an I/O is looked at.
+struct Counted(Table, std::cell::Cell<usize>);
+
+impl HostIos for Counted {
+    type Id = u32;
+
+    fn io(&self, id: u32) -> &HostIo<u32> {
+        self.1.set(self.1.get() + 1);
+        self.0.io(id)
+    }
+
+    fn io_mut(&mut self, id: u32) -> &mut HostIo<u32> {
+        self.1.set(self.1.get() + 1);
+        self.0.io_mut(id)
+    }
+}
+
+/// Once showed: each write that ended had all that was parked looked at, whatever it waited for.
+#[test]
+fn a_write_that_nobody_waits_for_ends_without_a_look_at_what_is_parked() {
+    const PARKED: u32 = 1000;
+    const ENDED: u32 = 1000;
+    let Bench { shared, mut channel, .. } = large(Writer::channel(1).unwrap());
+    let mut ios = Counted(Table(Vec::new()), std::cell::Cell::default());
+    shared.regions.set(1, RegionState::Marking, Writer::NOBODY);
+    for id in 0..PARKED {
+        ios.0.0.push(HostIo::new(Op::Write, (1 << 17) + u64::from(id), 1, 0));
+        assert_eq!(channel.submit(&mut ios, &shared, id, 0), ChannelStep::Wait);
+    }
+    ios.1.set(0);
+    for id in PARKED..PARKED + ENDED {
+        // Far from those that are parked, also for the filter of overlaps.
+        ios.0.0.push(HostIo::new(Op::Write, 100 * 128, 1, 0));
+        assert_eq!(channel.submit(&mut ios, &shared, id, 0), ChannelStep::Send);
+        while channel.next_child(&mut ios, &shared, id, 0).is_some() {}
+        channel.child_done(&mut ios, &shared, id, slot(0), Ok(()));
+        assert_eq!(channel.child_done(&mut ios, &shared, id, slot(1), Ok(())), DONE);
+        assert_eq!(channel.next_ready(&mut ios, &shared, 0), None);
+    }
+    let looks = ios.1.get() / ENDED as usize;
+    assert!(looks < 40, "{looks} looks for each write");
 }
 
 #[test]

@@ -1,0 +1,16 @@
+//! Regions on their way from dirty to clean.
+
+use crate::bench::Setup;
+use mirror_engine::format::LogType;
+use mirror_engine::*;
+
+/// Once showed: the flush, the second pass and the record of a clearing each waited for a tick.
+#[test]
+fn a_clearing_waits_for_no_tick_but_its_rest() {
+    let mut bench = Setup { log: LogType::Internal, ..Setup::default() }.start();
+    bench.complete(0, Op::Write, 0, 1);
+    bench.tick(100);
+    assert!(matches!(bench.state(0), RegionState::Dirty | RegionState::Flushing));
+    bench.tick(100);
+    assert_eq!(bench.state(0), RegionState::Clean);
+}
