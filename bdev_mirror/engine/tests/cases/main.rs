@@ -4,6 +4,7 @@ mod assembly;
 mod bench;
 mod fill;
 mod hang;
+mod health;
 mod lease;
 mod life;
 mod repair;
