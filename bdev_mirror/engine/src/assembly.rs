@@ -82,6 +82,15 @@ pub struct Plan {
     pub rejected: Vec<(usize, Rejected)>,
 }
 
+impl Plan {
+    /// Whether the maps of a log device hold for this start. Legs that are left behind may have gone on with the log, by the
+    /// same records as always: it then says clean where they are alike, and the legs of this start are not.
+    #[must_use]
+    pub const fn holds_log(&self) -> bool {
+        !self.fork
+    }
+}
+
 /// A slot in a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanLeg {
@@ -260,7 +269,7 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
         } else {
             let seen = newest_generation(found, found[plan.head].superblock.mirror);
             // A record that never counted is left behind like a leg that is.
-            let behind = left.iter().any(|index| !apart.contains(index) && found[*index].superblock.generation > head);
+            let behind = left.iter().any(|&index| found[index].superblock.generation > head);
             start_generation(head, seen, plan.fork || behind, tag)
         };
     }

@@ -80,6 +80,8 @@ mutants! {
     FailLegForDeserved = "fail a leg for an error that the command deserves",
     RefusedAfterData = "call a write refused of which the data, or a part, was written",
     ReadStuckRange = "serve a range whose write failed for want of a record",
+    StaleIsOptimal = "call a mirror with a stale leg optimal",
+    SuspectIsOptimal = "call a mirror optimal while the copies of a range may differ",
 }
 
 impl Mutant {

@@ -86,7 +86,7 @@ fn a_leg_that_the_newest_knows_in_its_last_generation_comes_back_for_the_rest() 
     let head = leg(0, 5, &[(InSync, 5), (Stale, 3), (Stale, 1)]);
     let plan = start(&[head.clone(), of_leg(3)], NOTHING);
     assert_eq!(legs(&plan)[..2], [(InSync, 5, false), (Stale, 3, false)]);
-    assert!(!plan.fork);
+    assert!(!plan.fork && plan.holds_log());
     assert_eq!(judge(&[of_leg(4), head], NOTHING, 0), diverged(0, 1));
 }
 
@@ -159,6 +159,7 @@ fn without_a_listed_leg_somebody_has_to_allow_it() {
     assert_eq!(judge(&found, NOTHING, 0), Verdict::Wait { missing: LegMask::only(slot(1)) });
     let plan = start(&found, Allowed { degraded: true, ..NOTHING });
     assert_eq!((plan.fork, legs(&plan)), (true, vec![(InSync, 5, false), (Stale, 5, false)]));
+    assert!(!plan.holds_log(), "the leg left behind may have cleared what this one lacks");
 }
 
 #[test]

@@ -240,9 +240,9 @@ impl Model {
     }
 
     /// Which blocks read as zeros is lost: the next read decides, whatever it is.
-    pub fn forget_zeros(&mut self) {
-        for cell in &mut self.cells {
-            if cell.now.contains(&0) {
+    pub fn forget_zeros(&mut self, of: impl Fn(u64) -> bool) {
+        for (block, cell) in self.cells.iter_mut().enumerate() {
+            if cell.now.contains(&0) && of(block as u64) {
                 cell.anything = true;
                 cell.anything_after_cut = true;
                 cell.unsettled = true;

@@ -201,6 +201,7 @@ fn follow(world: &mut World, script: &Script) -> Verdict {
     for step in &script.steps {
         world.chooser.feed(step.clone());
         world.step()?;
+        world.check_status()?;
     }
     match &script.finish {
         Some(finish) => {

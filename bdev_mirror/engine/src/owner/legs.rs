@@ -3,6 +3,7 @@
 use super::action::{Action, Device, Event, WhyOut};
 use super::{Owner, Phase};
 use crate::format::LegState;
+use crate::health::{Health, judge_slots};
 use crate::mutant::mutant;
 use crate::{Bits, LegMask, MAX_LEGS, Slot};
 use uuid::Uuid;
@@ -117,6 +118,21 @@ impl Owner {
     /// Whether this is the only leg in sync.
     pub(super) fn is_last(&self, slot: Slot) -> bool {
         self.readable() == LegMask::only(slot)
+    }
+
+    /// What an operator may be told of the mirror: never that it is well while its legs may differ outside of what is
+    /// marked dirty, or while a leg that belongs to it is not in sync. A spare is not waited for.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let online = matches!(self.phase, Phase::Running | Phase::Stopping);
+        let in_sync = self.readable();
+        let belongs = self.legs_that(|leg| !matches!(leg.state, LegState::Empty | LegState::Spare));
+        let configured = if mutant!(StaleIsOptimal) { in_sync } else { belongs.or(in_sync) };
+        // A block that a leg neither gives nor takes may hold anything there, whatever its region says.
+        let unreadable = !self.legs_that(|leg| leg.stage == Stage::In && !leg.unrepaired.is_empty()).is_empty();
+        let suspect = !self.suspects.is_empty() && !mutant!(SuspectIsOptimal);
+        let legs_may_differ = suspect || unreadable || self.stuck;
+        judge_slots(online, in_sync.len(), configured.len(), legs_may_differ)
     }
 
     /// The last leg had an error and stays. It is said once for each kind of error, and again after a while without one.

@@ -10,8 +10,10 @@ use crate::format::Superblock;
 use crate::format::{LegRecord, LegState};
 use std::sync::Arc;
 
-/// How far beyond a generation of another history the next one is.
+/// How far beyond a generation of another history the next one is, at least.
 const FOREIGN_STRIDE: u64 = 1 << 34;
+/// What of its own number a start adds to that: another start that meets the same leg goes on from another number.
+const START_MASK: u64 = FOREIGN_STRIDE - 1;
 /// How long to wait after a record that no leg took.
 const RETRY_MS: u64 = 1000;
 
@@ -39,7 +41,7 @@ impl Owner {
             self.record_issued += 1;
             self.generation = if self.generation_seen > self.generation {
                 // That history may have gone on elsewhere: beyond all that it will count to.
-                self.generation_seen + FOREIGN_STRIDE
+                self.generation_seen + FOREIGN_STRIDE + (self.generation & START_MASK)
             } else {
                 self.generation + 1
             };

@@ -59,6 +59,8 @@ pub struct Setup<'a> {
     pub dirty: u32,
     /// Regions marked ahead of a stream of writes.
     pub mark_ahead_regions: u32,
+    /// The one that the start records.
+    pub generation: u64,
     /// As [`Bench::hold`], from the start on.
     pub hold: fn(&Device, &Io) -> bool,
 }
@@ -74,6 +76,7 @@ impl Default for Setup<'_> {
             legs: &[IN, IN],
             dirty: 0,
             mark_ahead_regions: 0,
+            generation: 1,
             hold: |_, _| false,
         }
     }
@@ -166,7 +169,7 @@ impl Setup<'_> {
             options: self.options,
             legs: self.legs.iter().enumerate().map(start_leg).collect(),
             maps,
-            generation: 1,
+            generation: self.generation,
             sequence: 0,
             heartbeat: 0,
             log_lost: false,
@@ -282,13 +285,18 @@ impl Bench {
 
     /// A leg that is out comes in, as it was.
     pub fn admit(&mut self, index: usize) {
+        self.admit_after(index, 0);
+    }
+
+    /// The same of a leg whose superblock has this generation.
+    pub fn admit_after(&mut self, index: usize, generation: u64) {
         let admission = Admission {
             uuid: Uuid::from_u128(index as u128 + 1),
             identity: Uuid::nil(),
             blocks: 1 << 20,
             next_copy: 0,
             sequence: 0,
-            generation: 0,
+            generation,
             own_intent: Some(Bits::new(self.shared.regions.len(), false)),
             full: false,
         };

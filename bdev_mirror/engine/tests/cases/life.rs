@@ -1,6 +1,7 @@
 //! A leg that goes out and comes back: what belongs to its former life is nothing to the new one.
 
 use crate::bench::{Bench, IN, STALE, Setup, leg, slot};
+use mirror_engine::format::LogType;
 use mirror_engine::*;
 
 fn is_failed(bench: &Bench, index: usize) -> bool {
@@ -84,4 +85,20 @@ fn a_copy_of_a_former_life_does_not_count() {
     bench.run();
     bench.wait(1000);
     assert!(is_in_sync(&bench, 1) && is_in_sync(&bench, 2));
+}
+
+/// Once showed: a leg of another history made a start count on at a fixed distance from it. A second start from the same
+/// legs, which knew nothing of the first one's records, gave the same numbers again.
+#[test]
+fn two_starts_that_meet_the_same_leg_count_on_apart() {
+    let foreign = 1 << 50;
+    let count_on = |generation| {
+        let mut bench = Setup { log: LogType::Internal, legs: &[IN, STALE], generation, ..Setup::default() }.start();
+        bench.admit_after(1, foreign);
+        bench.owner.head().unwrap().generation
+    };
+    // As assembly draws them: at a distance that is drawn from the same superblock.
+    let (first, second) = (count_on(1_000_017), count_on(9_000_004));
+    assert!(first > foreign && second > foreign);
+    assert!(first.abs_diff(second) > 1_000_000, "{first} and {second}");
 }

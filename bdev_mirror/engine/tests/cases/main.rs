@@ -5,6 +5,7 @@ mod bench;
 mod clearing;
 mod fill;
 mod hang;
+mod health;
 mod interrupted;
 mod lease;
 mod life;

@@ -44,7 +44,7 @@ impl World {
         let source = if self.truth.served { current.next() } else { None }.unwrap_or(self.slots[0]);
         let again = self.truth.served;
         if again {
-            self.model.forget_zeros();
+            self.model.forget_zeros(|_| true);
         }
         // What an earlier attempt left is wiped.
         let metadata = self.setup.geometry().data_offset_blocks;
@@ -303,13 +303,14 @@ impl World {
         let geometry = self.setup.geometry();
         let head = &found[plan.head].superblock;
         self.truth.log_uuid = head.log_uuid;
-        let (maps, log_lost) = self.read_maps(&serving, head);
-        let homes = self.map_homes(&serving, head);
-        if homes.iter().all(|&drive| self.map_bit(drive, MapKind::Written, 0, false).is_none()) {
-            // Nobody knows any more what was never written or given up: it may read as anything from now on.
-            self.model.forget_zeros();
-        }
-        self.check_recovery(&serving, &homes, head.clean, &maps)?;
+        let (maps, log_lost) = self.read_maps(&serving, head, plan);
+        let homes = self.map_homes(&serving, head, plan);
+        let region_lost =
+            |region: u32| homes.iter().all(|&drive| self.map_bit(drive, MapKind::Written, region, false).is_none());
+        let lost: BTreeSet<u32> = (0..geometry.regions()).filter(|&region| region_lost(region)).collect();
+        // Nobody knows any more what was never written there or given up: it may read as anything from now on.
+        self.model.forget_zeros(|block| lost.contains(&geometry.region_of(block)));
+        self.check_recovery(&serving, &homes, head.clean && plan.holds_log(), &maps)?;
         self.truth.source = plan.source.map(Slot::index).filter(|_| maps.intent.count() > 0);
         let expected = head
             .source

@@ -23,6 +23,7 @@ impl World {
             flight.hung = false;
         }
         self.settle()?;
+        self.check_well()?;
         self.compare_all()?;
         self.stop_and_look()
     }
@@ -31,6 +32,7 @@ impl World {
     fn settle(&mut self) -> Verdict {
         for _ in 0..STEPS_MAX {
             self.counts.steps += 1;
+            self.check_status()?;
             self.tell_time();
             self.drain_owner()?;
             let Some(running) = &self.running else {

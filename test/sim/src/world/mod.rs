@@ -15,6 +15,7 @@ mod recovery;
 mod regions;
 mod replacement;
 mod setup;
+mod status;
 mod truth;
 mod wanted;
 
@@ -137,6 +138,7 @@ impl World {
         look(self);
         for _ in 0..steps {
             self.step()?;
+            self.check_status()?;
             look(self);
         }
         self.finish()

@@ -3,7 +3,7 @@
 use super::{Verdict, World};
 use crate::coverage::Deed;
 use mirror_engine::Bits;
-use mirror_engine::assembly::{Allowed, Found};
+use mirror_engine::assembly::{Allowed, Found, Plan};
 use mirror_engine::format::{LegState, LogType, MapKind, Superblock};
 use mirror_engine::maps::Maps;
 use std::collections::BTreeMap;
@@ -99,19 +99,24 @@ impl World {
     }
 
     /// Where the maps are read from.
-    pub fn map_homes(&self, serving: &[usize], head: &Superblock) -> Vec<usize> {
+    pub fn map_homes(&self, serving: &[usize], head: &Superblock, plan: &Plan) -> Vec<usize> {
         match (self.setup.log, self.log) {
+            (LogType::Disk, Some(_)) if !plan.holds_log() => Vec::new(),
             (LogType::Disk, Some(log)) if self.disks[log].present && !head.log_lost => vec![log],
             (LogType::Disk, _) => Vec::new(),
             _ => serving.to_vec(),
         }
     }
 
-    pub fn read_maps(&mut self, serving: &[usize], head: &Superblock) -> (Maps, bool) {
+    pub fn read_maps(&mut self, serving: &[usize], head: &Superblock, plan: &Plan) -> (Maps, bool) {
         let geometry = self.setup.geometry();
-        let homes = self.map_homes(serving, head);
+        let homes = self.map_homes(serving, head, plan);
         if homes.is_empty() {
             let mut maps = Maps::of_lost(&geometry);
+            if !plan.holds_log() {
+                let is_there = self.log.is_some_and(|log| self.disks[log].present);
+                return (maps, head.log_lost || !is_there);
+            }
             if head.clean {
                 maps.intent = Bits::new(geometry.regions(), false);
             }

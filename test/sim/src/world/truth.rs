@@ -42,6 +42,8 @@ pub struct Truth {
     pub leased_once: bool,
     /// The source that a start found on the legs, if it has to keep to it.
     pub source: Option<usize>,
+    /// It was said to be optimal at the last step.
+    pub optimal: bool,
     /// A read failed since the start: another leg may stand in for the source.
     pub read_faults: bool,
 }
