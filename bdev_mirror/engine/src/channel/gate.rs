@@ -54,6 +54,8 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         set: LegSet,
         now_ms: u64,
     ) -> Step {
+        // Which legs it may not be read from is found anew each time.
+        ios.io_mut(id).tried = LegMask::NONE;
         if set.must_look()
             && let Some(step) = self.look_before_read(ios, shared, id, set)
         {
@@ -89,12 +91,11 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
         let count = regions.end() - regions.start() + 1;
         debug_assert!(count <= MAX_REGIONS_PER_IO);
         let mut zeroed = 0u32;
-        ios.io_mut(id).tried = LegMask::NONE;
         for (index, region) in regions.clone().enumerate() {
             match shared.regions.load(region).state() {
                 RegionState::Unwritten | RegionState::RefusedUnwritten => zeroed |= 1 << index,
-                // Only the chosen leg: what another one holds of a block may differ.
-                RegionState::Unread if !set.is_stuck() => {
+                // Only the chosen leg: what another one holds of a block may differ. There is none while another one is chosen.
+                RegionState::Unread if !set.is_stuck() && shared.source().meets(set.readable()) => {
                     ios.io_mut(id).tried = LegMask::first(crate::MAX_LEGS).minus(shared.source());
                 }
                 RegionState::NoSync | RegionState::Unread => {

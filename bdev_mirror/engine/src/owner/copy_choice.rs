@@ -96,13 +96,15 @@ impl Owner {
         if self.source.is_none() || (self.source == Some(slot) && unused) {
             self.choose_source(LegMask::only(slot));
         }
-        if self.source.is_none_or(|source| source == slot) || !self.can_reconcile() {
+        if !self.can_reconcile() {
             return None;
         }
         // A region that is to be cleared is taken back, as a writer would.
         let is_dirty = |region| matches!(self.shared.regions.veto(region).state(), RegionState::Dirty);
-        let at =
-            self.repairs.iter().position(|repair| !self.copier.is_busy(repair.region) && is_dirty(repair.region))?;
+        let source = self.source;
+        let at = self.repairs.iter().position(|repair| {
+            source != Some(repair.slot) && !self.copier.is_busy(repair.region) && is_dirty(repair.region)
+        })?;
         Some((self.repairs[at].region, JobKind::Repair { slot: self.repairs[at].slot }))
     }
 

@@ -119,7 +119,12 @@ impl Owner {
 
     /// Takes a job as far as it goes without waiting.
     pub(super) fn pump_job(&mut self, window: usize) {
-        while let Some(job) = &mut self.copier.jobs[window] {
+        while let Some(stage) = self.copier.jobs[window].as_ref().map(|job| job.stage) {
+            if stage == Stage::Shut && self.has_buffer_ops(window) {
+                // A leg that is out still writes from the buffer: the region is copied anew, with another one.
+                return self.end_job(window, false);
+            }
+            let Some(job) = &mut self.copier.jobs[window] else { return };
             match job.stage {
                 Stage::Window | Stage::InPass | Stage::Reading | Stage::Verifying => return,
                 Stage::Shut => {

@@ -152,7 +152,14 @@ pub struct Owner {
 impl Owner {
     /// What it wants done next.
     pub fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        loop {
+            let action = self.actions.pop_front()?;
+            match &action {
+                // Nobody waits for it any more, and its device may not be ours to write to.
+                Action::Io { op, .. } if self.forget_given_up(*op) => {}
+                _ => return Some(action),
+            }
+        }
     }
 
     /// What the mirror is doing as a whole.

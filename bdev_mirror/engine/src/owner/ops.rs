@@ -75,6 +75,15 @@ impl Owner {
         }
     }
 
+    /// Drops an I/O that was given up before it was begun; whether it was.
+    pub(super) fn forget_given_up(&mut self, op: OpId) -> bool {
+        let given_up = self.ops.get(&op).is_none_or(|op| op.purpose.is_none());
+        if given_up {
+            self.ops.remove(&op);
+        }
+        given_up
+    }
+
     /// Sends again what resets cut short.
     pub(super) fn send_again(&mut self, which: impl Fn(&Op) -> bool) {
         for (&op, again) in self.ops.iter_mut().filter(|(_, op)| op.is_cut_short && which(op)) {

@@ -73,10 +73,16 @@ impl Owner {
             }
             return;
         }
-        let quiet = self.suspects.is_empty()
+        // What no leg can read stays dirty: nobody waits for it for ever. Nor for a repair of the leg that it is read from.
+        if !self.suspects.is_empty() && self.suspects.keys().all(|region| self.unread.contains(region)) {
+            let source = self.source;
+            self.repairs.retain(|repair| source != Some(repair.slot));
+        }
+        let is_left = |region: &u32| self.unread.contains(region);
+        let quiet = self.suspects.keys().all(is_left)
             && self.copier.is_idle()
             && self.clearing.stage == ClearStage::Idle
-            && self.is_all_clean()
+            && self.intent.iter().all(|region| is_left(&region))
             && self.txns.is_empty()
             && self.unsure.is_empty();
         if !quiet {

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod bench;
+mod buffer;
 mod clearing;
 mod fill;
 mod hang;

@@ -14,6 +14,8 @@ use std::ops::Range;
 pub struct Wanted {
     /// Regions that were written to, that a stream may come to, or that have a block to repair.
     regions: BTreeSet<u32>,
+    /// Those in which a block could not be read: its repair may have to wait for the choice of another source.
+    repairs: BTreeSet<u32>,
     /// Where the last write of each channel ended.
     ends: BTreeMap<usize, u64>,
     /// Regions in which some write of a channel ended.
@@ -42,7 +44,10 @@ impl World {
     /// The same, of the mirror's blocks.
     pub fn want_repair_of(&mut self, blocks: Option<Range<u64>>) {
         let geometry = self.setup.geometry();
-        self.truth.wanted.regions.extend(blocks.into_iter().flatten().map(|block| geometry.region_of(block)));
+        for region in blocks.into_iter().flatten().map(|block| geometry.region_of(block)) {
+            self.truth.wanted.regions.insert(region);
+            self.truth.wanted.repairs.insert(region);
+        }
     }
 
     /// Where a stream of writes of this channel goes on, if there is one.
@@ -96,7 +101,7 @@ impl World {
             });
             // A report in the queue may still ask for it.
             let asked = self.running.as_ref().is_some_and(|running| !running.shared.reports.is_empty());
-            if !parked && !bad && !asked {
+            if !parked && !bad && !asked && !self.truth.wanted.repairs.contains(&region) {
                 self.truth.wanted.regions.remove(&region);
             }
         }
