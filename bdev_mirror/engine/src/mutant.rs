@@ -80,6 +80,9 @@ mutants! {
     FailLegForDeserved = "fail a leg for an error that the command deserves",
     RefusedAfterData = "call a write refused of which the data, or a part, was written",
     ReadStuckRange = "serve a range whose write failed for want of a record",
+    SendAfterLease = "a channel goes on sending writes after the lease has ended",
+    TakeOverInLease = "a successor does not wait for the lease",
+    TakeOverBeforeLastIo = "a successor does not wait for the last I/O of the owner",
     StaleIsOptimal = "call a mirror with a stale leg optimal",
     SuspectIsOptimal = "call a mirror optimal while the copies of a range may differ",
 }
