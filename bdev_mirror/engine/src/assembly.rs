@@ -245,8 +245,8 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
     {
         return Verdict::Refuse(Refusal::ReadOnlyFeatures { features });
     }
-    let apart: Vec<usize> =
-        left.iter().copied().filter(|&index| !fits(&found[index].superblock, &found[head].superblock)).collect();
+    let is_apart = |leg: &Superblock| !fits(leg, &found[head].superblock) || went_back(leg, &found[head].superblock);
+    let apart: Vec<usize> = left.iter().copied().filter(|&index| is_apart(&found[index].superblock)).collect();
     if allowed.winner.is_none() && !mutant!(LargerCounterWins) {
         // A leg that was not in sync on its own account has nothing that anybody relies on.
         // One that is not taken for another reason still tells of what happened.
@@ -348,6 +348,13 @@ fn is_cut_short(found: &[Found], left: &[usize], index: usize) -> bool {
     })
 }
 
+/// Whether a leg holds less than it is known to have taken durably: an image of it was restored, its drive lied about a flush,
+/// or its newest record decayed. What else it lost is not known.
+fn went_back(leg: &Superblock, head: &Superblock) -> bool {
+    let record = &head.legs[leg.slot.index()];
+    record.uuid == leg.leg && leg.generation < record.last_in_sync && !mutant!(TrustWentBack)
+}
+
 fn is_in_sync_itself(superblock: &Superblock) -> bool {
     superblock.in_sync().contains(superblock.slot)
 }
@@ -388,9 +395,14 @@ fn start_from(
     let listed = found[head].superblock.in_sync();
     let present = listed.iter().filter(|&slot| in_slot(slot).is_some_and(|index| !apart.contains(&index)));
     let serving = present.fold(LegMask::NONE, LegMask::with);
-    let missing = listed.minus(serving);
-    if missing.is_empty() {
-        let fork = allowed.winner.is_some();
+    // One that went back is there and is no candidate: nothing is gained by waiting for it.
+    let returned = listed.iter().filter(|&slot| {
+        in_slot(slot).is_some_and(|index| went_back(&found[index].superblock, &found[head].superblock))
+    });
+    let back = returned.fold(LegMask::NONE, LegMask::with);
+    let missing = listed.minus(serving).minus(back);
+    if missing.is_empty() && !serving.is_empty() {
+        let fork = allowed.winner.is_some() || !back.is_empty();
         return Verdict::Start(plan(found, left, apart, head, serving, fork, rejected));
     }
     let may = allowed.degraded || allowed.force || allowed.winner.is_some() || mutant!(StartWithoutListed);

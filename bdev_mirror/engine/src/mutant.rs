@@ -70,6 +70,7 @@ mutants! {
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
+    TrustWentBack = "take a leg for in sync that holds less than it is known to have taken",
     PassUnjudged = "let others past a write of which a leg that stays has failed its part",
     MarkTooFar = "mark regions that no stream of writes comes to",
     StrangerLacksLittle = "give a new drive only what the leg before it lacked",
@@ -80,6 +81,9 @@ mutants! {
     FailLegForDeserved = "fail a leg for an error that the command deserves",
     RefusedAfterData = "call a write refused of which the data, or a part, was written",
     ReadStuckRange = "serve a range whose write failed for want of a record",
+    SendAfterLease = "a channel goes on sending writes after the lease has ended",
+    TakeOverInLease = "a successor does not wait for the lease",
+    TakeOverBeforeLastIo = "a successor does not wait for the last I/O of the owner",
     StaleIsOptimal = "call a mirror with a stale leg optimal",
     SuspectIsOptimal = "call a mirror optimal while the copies of a range may differ",
 }

@@ -89,9 +89,15 @@ pub enum Deed {
     StartFromLog,
     /// All I/O waited.
     Suspended,
+    /// A mirror stood still, and went on before another took its place.
+    OwnerWentOn,
+    /// A successor took over from one that stood still.
+    TakenOver,
+    /// One that was taken over from went on.
+    FormerWoke,
 }
 
-pub const DEEDS: [Deed; 14] = [
+pub const DEEDS: [Deed; 17] = [
     Deed::WriteRefused,
     Deed::WriteDeserved,
     Deed::OtherDeserved,
@@ -106,6 +112,9 @@ pub const DEEDS: [Deed; 14] = [
     Deed::UnitLost,
     Deed::StartFromLog,
     Deed::Suspended,
+    Deed::OwnerWentOn,
+    Deed::TakenOver,
+    Deed::FormerWoke,
 ];
 
 /// Hits of every cell.

@@ -167,6 +167,9 @@ WriteOverUnits    600
 UnitLost            3
 StartFromLog      700
 Suspended        1700
+OwnerWentOn       270
+TakenOver          80
+FormerWoke        230
 ";
 
 fn deed_floor(name: &str) -> u64 {

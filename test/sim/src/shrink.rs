@@ -17,7 +17,7 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 const LINES_MAX: usize = 60;
 
 /// Kinds of faults that can be left out: bits of [`World::masked`], and what an operator calls them.
-const KINDS: [(u32, &str); 16] = [
+const KINDS: [(u32, &str); 17] = [
     (0b1111, "I/O errors"),
     (0b11 << 4, "bad blocks"),
     (1 << 6, "drives that hang"),
@@ -34,6 +34,7 @@ const KINDS: [(u32, &str); 16] = [
     (0b111 << 23, "drives plugged in again"),
     (0b11 << 26, "legs replaced and added"),
     (1 << 28, "errors that commands deserve"),
+    (1 << 29, "mirrors that stand still"),
 ];
 
 /// What a failure says, whatever its numbers and lists.

@@ -486,5 +486,5 @@ impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
 }
 
 fn is_leased_at(shared: &Shared, now_ms: u64) -> bool {
-    now_ms < shared.lease_until_ms.load(std::sync::atomic::Ordering::Acquire)
+    now_ms < shared.lease_until_ms.load(std::sync::atomic::Ordering::Acquire) || mutant!(SendAfterLease)
 }

@@ -67,7 +67,8 @@ impl Owner {
             return self.end(false);
         }
         if let Some(ticket) = self.final_ticket {
-            if self.is_durable(ticket) && self.txns.is_empty() {
+            // A leg that failed meanwhile has to be known as out.
+            if self.is_durable(ticket) && self.recorded && self.txns.is_empty() {
                 let clean = self.is_all_clean();
                 self.end(clean);
             }

@@ -22,6 +22,15 @@ impl World {
         Uuid::from_u128(0x1e60_0000 + (slot as u128 * 7 + 3) % 11)
     }
 
+    /// Who runs the mirror from now on: with each power cut the machine boots.
+    pub fn owner_id(&self) -> OwnerId {
+        OwnerId {
+            machine: Uuid::from_u128(1),
+            boot: Uuid::from_u128(u128::from(self.counts.power_cuts) + 2),
+            instance: Uuid::from_u128(u128::from(self.counts.boots) + 3),
+        }
+    }
+
     fn config(&self) -> Config {
         Config {
             mirror: MIRROR,
@@ -29,11 +38,7 @@ impl World {
             geometry: self.setup.geometry(),
             log: self.setup.log,
             log_uuid: if self.setup.log == LogType::Disk { self.truth.log_uuid } else { Uuid::nil() },
-            owner: OwnerId {
-                machine: Uuid::from_u128(1),
-                boot: Uuid::from_u128(2),
-                instance: Uuid::from_u128(u128::from(self.counts.boots) + 3),
-            },
+            owner: self.owner_id(),
             unknown_compatible: 0,
         }
     }
@@ -145,10 +150,20 @@ impl World {
         self.drain_owner()
     }
 
-    /// Drives are found, and the mirror starts if it may.
+    /// No mirror runs, or only one that stands still.
+    pub fn start_again(&mut self) -> Verdict {
+        if self.is_successor_waiting() { self.successor_waits() } else { self.boot() }
+    }
+
+    /// After a while drives are found, and the mirror starts if it may.
     pub fn boot(&mut self) -> Verdict {
-        self.counts.boots += 1;
         self.now_ms += 5000;
+        self.boot_now()
+    }
+
+    /// Drives are found, and the mirror starts if it may.
+    pub fn boot_now(&mut self) -> Verdict {
+        self.counts.boots += 1;
         if self.setup.log == LogType::Core {
             for drive in 0..self.disks.len() {
                 self.disks[drive].present = self.slots.contains(&drive);
@@ -161,6 +176,7 @@ impl World {
         }
         self.plug_some();
         let (found, drives) = self.examine();
+        self.check_owner_gone(&found)?;
         let allowed = Allowed::default();
         self.judge(&found, &drives, allowed)
     }

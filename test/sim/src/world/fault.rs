@@ -35,7 +35,8 @@ impl World {
     }
 
     /// Whether this kind of fault is switched off: 0..14 as in `something_fails`, 14 and 15 for a crash with and without
-    /// power, from 16 on what an operator does, less 6, 28 for errors that commands deserve.
+    /// power, from 16 on what an operator does, less 6, 28 for errors that commands deserve, 29 for a mirror that stands
+    /// still.
     pub fn is_masked(&self, kind: u32) -> bool {
         self.masked >> kind & 1 != 0
     }
@@ -224,6 +225,10 @@ impl World {
         if !self.faults || !self.chooser.percent(60) {
             return self.time_goes_on();
         }
+        let serves = |running: &Running| running.started && !running.offline && running.stopped.is_none();
+        if self.setup.leased && self.running.as_ref().is_some_and(serves) && self.chooser.percent(30) {
+            return if self.is_masked(29) { self.time_goes_on() } else { self.stall() };
+        }
         let power = self.chooser.percent(70);
         if self.is_masked(if power { 14 } else { 15 }) {
             return self.time_goes_on();
@@ -237,6 +242,7 @@ impl World {
         self.cover_regions(Happening::Crash);
         self.say(|| if power { "power cut".into() } else { "the process is killed".to_string() });
         self.running = None;
+        self.counts.power_cuts += u64::from(power);
         let flights = std::mem::take(&mut self.flights);
         let tears = !self.setup.recoverable;
         for drive in 0..self.disks.len() {

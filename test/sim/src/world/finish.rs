@@ -36,7 +36,7 @@ impl World {
             self.tell_time();
             self.drain_owner()?;
             let Some(running) = &self.running else {
-                self.boot()?;
+                self.start_again()?;
                 continue;
             };
             if running.offline {

@@ -98,6 +98,7 @@ impl World {
             flights: Default::default(),
             next_flight: 0,
             running: None,
+            former: None,
             model: self.model.clone(),
             truth: self.truth.clone(),
             counts: self.counts,
@@ -210,6 +211,7 @@ impl World {
     pub fn cut(&self, remains: Vec<Disk>) -> Verdict<Self> {
         let mut world = Self { disks: remains, ..self.without_engine() };
         world.counts.crash_points += 1;
+        world.counts.power_cuts += 1;
         world.model.crash(true, false);
         for drive in 0..world.disks.len() {
             world.check_generations(drive)?;

@@ -16,6 +16,7 @@ mod regions;
 mod replacement;
 mod setup;
 mod status;
+mod takeover;
 mod truth;
 mod wanted;
 
@@ -92,6 +93,7 @@ pub struct Counts {
     pub steps: u64,
     pub crash_points: u64,
     pub boots: u64,
+    pub power_cuts: u64,
     pub host_ios: u64,
     pub copies: u64,
 }
@@ -110,6 +112,8 @@ pub struct World {
     pub flights: BTreeMap<u64, Flight>,
     pub next_flight: u64,
     pub running: Option<Running>,
+    /// A mirror that stood still when another took its place, or is to.
+    pub former: Option<takeover::Former>,
     pub model: Model,
     pub truth: Truth,
     pub counts: Counts,
@@ -148,7 +152,10 @@ impl World {
     pub fn step(&mut self) -> Verdict {
         self.counts.steps += 1;
         if self.running.is_none() {
-            return self.boot();
+            return self.start_again();
+        }
+        if self.former.is_some() && self.chooser.percent(20) {
+            return self.former_wakes();
         }
         // Weights: what is due, what the host does, what goes wrong.
         match self.chooser.below(100) {

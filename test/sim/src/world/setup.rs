@@ -149,6 +149,7 @@ impl World {
             flights: BTreeMap::new(),
             next_flight: 0,
             running: None,
+            former: None,
             model: Model::default(),
             truth: Truth::default(),
             counts: Counts::default(),
