@@ -3,15 +3,21 @@
 //! Each leg's superblock says which legs were in sync at its generation, and for every slot the last generation at which
 //! that one was in sync: its ancestry. From that follows who ran without whom, whatever the numbers are.
 
-use crate::format::Superblock;
+mod refusal;
+
+use crate::format::{COUNTER_MAX, Superblock};
 use crate::format::{LegRecord, LegState};
 use crate::mutant::mutant;
 use crate::{LegMask, MAX_LEGS, Slot};
-use std::fmt;
+pub use refusal::{Refusal, Rejected};
 use uuid::Uuid;
 
 /// Bits of a generation that count records; those above count starts that left legs in sync behind.
 const RECORD_BITS: u32 = 44;
+
+/// Highest generation that a leg may bring: from there to the highest that a superblock may have, a mirror counts on through
+/// more starts than it will ever see.
+const GENERATION_MAX: u64 = COUNTER_MAX / 2;
 
 /// The generation of a start. No number is ever given twice, whatever of its records a crash leaves on a leg that is not
 /// here now: each start begins at a distance of its own from what is known, and one that leaves legs in sync behind beyond
@@ -104,124 +110,6 @@ pub struct PlanLeg {
     pub full: bool,
 }
 
-/// Why a mirror does not start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Nothing was found that belongs to it.
-    Nothing,
-    /// Two legs each ran without the other.
-    Diverged {
-        /// One.
-        one: Slot,
-        /// The other.
-        other: Slot,
-    },
-    /// The winner is not there, or not fit to be one.
-    NoSuchWinner {
-        /// The slot that was asked for.
-        slot: Slot,
-    },
-    /// Only stale legs are there: acknowledged writes would be lost.
-    OnlyStale,
-    /// Only legs are there that were being written by a resync: their data may never have been whole.
-    OnlyInconsistent,
-    /// A leg has features that only a newer module may write to.
-    ReadOnlyFeatures {
-        /// Their bits.
-        features: u64,
-    },
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => write!(out, "no leg of the mirror is there; attach its base bdevs"),
-            Self::Diverged { one, other } => write!(
-                out,
-                "the legs in slots {} and {} each ran without the other; choose whose data is kept, by winner",
-                one.index(),
-                other.index()
-            ),
-            Self::NoSuchWinner { slot } => {
-                write!(
-                    out,
-                    "winner: expected the slot of a leg that is there and in sync with itself, found {}",
-                    slot.index()
-                )
-            }
-            Self::OnlyStale => write!(
-                out,
-                "only stale legs are there; attach one that is in sync, or force the start and lose acknowledged writes"
-            ),
-            Self::OnlyInconsistent => write!(
-                out,
-                "only legs are there that a resync was writing; attach one that is in sync, or force the start with \
-                 accept_inconsistent and take data that may never have been whole"
-            ),
-            Self::ReadOnlyFeatures { features } => {
-                write!(out, "features {features:#x} are known to newer modules only; use one that knows them")
-            }
-        }
-    }
-}
-
-/// Why a leg takes no part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// Another leg with the same uuid is there: one is a copy of the other.
-    Cloned {
-        /// The uuid.
-        leg: Uuid,
-    },
-    /// Its base bdev is not the one that it was when it was admitted.
-    OtherBdev {
-        /// The identity on record.
-        expected: Uuid,
-        /// What is there.
-        found: Uuid,
-    },
-    /// Its base bdev became too small.
-    Shrunk {
-        /// Blocks that it needs.
-        expected: u64,
-        /// Blocks that it has.
-        found: u64,
-    },
-    /// The mirror has another leg in that slot now.
-    Replaced {
-        /// The leg on record.
-        expected: Uuid,
-        /// The one that is there.
-        found: Uuid,
-    },
-    /// It is of another size or layout than the mirror.
-    OtherGeometry,
-    /// It belongs to another mirror.
-    Foreign {
-        /// The mirror.
-        expected: Uuid,
-        /// That of the leg.
-        found: Uuid,
-    },
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cloned { leg } => write!(out, "leg {leg} is there twice: one is a copy; detach it"),
-            Self::OtherBdev { expected, found } => {
-                write!(out, "uuid of the base bdev: expected {expected}, found {found}; is it a copy?")
-            }
-            Self::Shrunk { expected, found } => write!(out, "size: expected at least {expected} blocks, found {found}"),
-            Self::Replaced { expected, found } => {
-                write!(out, "leg in this slot: expected {expected}, found {found}; it was replaced, wipe it to use it")
-            }
-            Self::OtherGeometry => write!(out, "size or layout of the mirror differs from that on the other legs"),
-            Self::Foreign { expected, found } => write!(out, "mirror: expected {expected}, found {found}"),
-        }
-    }
-}
-
 /// Judges what was found. `found` are legs of one mirror, in any order; the order decides nothing. `tag` is a random number:
 /// no two starts have the same.
 #[must_use]
@@ -254,7 +142,8 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
             let superblock = &found[index].superblock;
             superblock.mirror == found[head].superblock.mirror && !fits(superblock, &found[head].superblock)
         });
-        let ran = apart.iter().copied().chain(outside).find(|&index| is_in_sync_itself(&found[index].superblock));
+        let ran = apart.iter().copied().filter(|&index| !fits(&found[index].superblock, &found[head].superblock));
+        let ran = ran.chain(outside).find(|&index| is_in_sync_itself(&found[index].superblock));
         if let Some(index) = ran {
             let (one, other) = (found[head].superblock.slot, found[index].superblock.slot);
             return Verdict::Refuse(Refusal::Diverged { one: one.min(other), other: one.max(other) });
@@ -279,7 +168,7 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
 /// The highest generation that any leg of this mirror knows, whether it takes part or not.
 fn newest_generation(found: &[Found], mirror: Uuid) -> u64 {
     let legs = found.iter().filter(|leg| leg.superblock.mirror == mirror);
-    legs.map(|leg| leg.superblock.generation).max().unwrap_or(0)
+    legs.map(|leg| leg.superblock.generation).filter(|generation| *generation <= GENERATION_MAX).max().unwrap_or(0)
 }
 
 /// What is wrong with a leg whatever else is there.
@@ -300,6 +189,8 @@ fn reject_alone(found: &[Found]) -> Vec<(usize, Rejected)> {
             Rejected::OtherBdev { expected: record.identity, found: leg.identity }
         } else if leg.blocks < needed {
             Rejected::Shrunk { expected: needed, found: leg.blocks }
+        } else if superblock.generation > GENERATION_MAX {
+            Rejected::TooHighNumber { generation: superblock.generation }
         } else {
             continue;
         };
@@ -352,7 +243,7 @@ fn is_cut_short(found: &[Found], left: &[usize], index: usize) -> bool {
 /// or its newest record decayed. What else it lost is not known.
 fn went_back(leg: &Superblock, head: &Superblock) -> bool {
     let record = &head.legs[leg.slot.index()];
-    record.uuid == leg.leg && leg.generation < record.last_in_sync && !mutant!(TrustWentBack)
+    record.uuid == leg.leg && leg.generation < record.last_in_sync
 }
 
 fn is_in_sync_itself(superblock: &Superblock) -> bool {
@@ -526,7 +417,7 @@ pub fn judge_return(head: &Superblock, leg: &Found) -> Result<bool, NoReturn> {
         || serving.without(superblock.slot).iter().any(|slot| has_in_sync(superblock, head, slot))
         || is_known_record(superblock, head);
     match (known, is_in_sync_itself(superblock)) {
-        (true, _) => Ok(false),
+        (true, _) => Ok(went_back(superblock, head)),
         (false, true) if !mutant!(LargerCounterWins) => Err(NoReturn::Diverged),
         (false, _) => Ok(true),
     }

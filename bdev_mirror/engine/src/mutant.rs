@@ -70,7 +70,6 @@ mutants! {
     InconsistentMarkLate = "write to a returning leg before its own superblock says inconsistent",
     ResyncBitWithoutFlush = "forget a copied region before the target is flushed",
     WriteAfterLease = "the owner goes on writing after its lease has ended",
-    TrustWentBack = "take a leg for in sync that holds less than it is known to have taken",
     PassUnjudged = "let others past a write of which a leg that stays has failed its part",
     MarkTooFar = "mark regions that no stream of writes comes to",
     StrangerLacksLittle = "give a new drive only what the leg before it lacked",

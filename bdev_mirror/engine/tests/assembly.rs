@@ -2,7 +2,7 @@
 
 use LegState::{InSync, Inconsistent, Stale};
 use mirror_engine::assembly::{Allowed, Found, NoReturn, Plan, Refusal, Rejected, Verdict, judge, judge_return};
-use mirror_engine::format::{Geometry, LegRecord, LegState, LogType, Superblock};
+use mirror_engine::format::{COUNTER_MAX, Geometry, LegRecord, LegState, LogType, Superblock};
 use mirror_engine::{LegMask, OwnerId, Slot};
 use uuid::Uuid;
 
@@ -254,4 +254,33 @@ fn a_leg_comes_back_to_a_mirror_whose_history_is_its_own() {
     let mut replaced = leg(1, 3, &[(InSync, 3), (InSync, 3), (InSync, 3)]);
     replaced.superblock.leg = uuid(9);
     assert!(matches!(returns(&replaced), Err(NoReturn::Rejected(Rejected::Replaced { .. }))));
+}
+
+#[test]
+fn a_leg_that_went_back_is_no_candidate() {
+    // Leg 1 is known to have taken generation 9, and holds 7: what else it lost is not known.
+    let head = leg(0, 9, &[(InSync, 9), (InSync, 9)]);
+    let back = leg(1, 7, &[(InSync, 7), (InSync, 7)]);
+    let plan = start(&[head.clone(), back.clone()], NOTHING);
+    assert_eq!((plan.fork, legs(&plan)), (true, vec![(InSync, 9, false), (Stale, 9, true)]));
+    assert_eq!(judge_return(&head.superblock, &back), Ok(true));
+    // One that only missed the record that was on its way is as good as ever.
+    let late = leg(1, 7, &[(InSync, 7), (InSync, 7)]);
+    let head = leg(0, 9, &[(InSync, 7), (InSync, 7)]);
+    let plan = start(&[head.clone(), late.clone()], NOTHING);
+    assert_eq!((plan.fork, legs(&plan)), (false, vec![(InSync, 9, false), (InSync, 7, false)]));
+    assert_eq!(judge_return(&head.superblock, &late), Ok(false));
+}
+
+#[test]
+fn a_leg_with_a_number_beyond_all_counting_is_rejected() {
+    let high = (COUNTER_MAX / 2) + 1;
+    let found = [leg(0, 5, &[(InSync, 5), (InSync, 5)]), leg(1, high, &[(InSync, 5), (InSync, 5)])];
+    let plan = start(&found, Allowed { degraded: true, ..NOTHING });
+    assert_eq!(plan.rejected, [(1, Rejected::TooHighNumber { generation: high })]);
+    assert!(plan.generation < COUNTER_MAX / 4);
+    let rejected = NoReturn::Rejected(Rejected::TooHighNumber { generation: high });
+    assert_eq!(judge_return(&found[0].superblock, &found[1]), Err(rejected));
+    let most = leg(0, COUNTER_MAX / 2, &[(InSync, 5)]);
+    assert!(start(&[most], NOTHING).generation > COUNTER_MAX / 2);
 }
