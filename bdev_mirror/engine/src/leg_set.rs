@@ -5,9 +5,9 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Which legs are read and which are written, and what I/O has to look at besides, at one moment.
 ///
-/// The owner makes a new value for each change and publishes it in a [`PublishedLegSet`]; an I/O takes the value that it
-/// finds at submission and keeps to it, except for its end: whether a write may be acknowledged is asked of the value in
-/// force then.
+/// The owner makes a new value for each change and publishes it in a [`PublishedLegSet`]. An I/O is meant for the legs of the
+/// value that it finds at submission; a child goes out only if its leg is writable at that moment; whether a write may be
+/// acknowledged is asked of the value in force at its end.
 ///
 /// Layout of the word: bits 0..16 readable legs, 16..32 writable legs, 32..48 required legs, 48..64 flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

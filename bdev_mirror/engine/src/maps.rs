@@ -1,7 +1,7 @@
 //! What the maps of several legs say together.
 
 use crate::format::decode_unit;
-use crate::format::{Geometry, MapKind};
+use crate::format::{Geometry, MapKind, Superblock};
 use crate::mutant::mutant;
 use crate::{Bits, MAX_LEGS};
 use uuid::Uuid;
@@ -37,6 +37,18 @@ impl Maps {
         let mut maps = Self::of_new(geometry, true);
         maps.intent.set_all();
         maps.out_of_sync = std::array::from_fn(|_| Some(Bits::new(geometry.regions(), true)));
+        maps
+    }
+
+    /// Maps of a mirror whose log device is lost or not there, for a start that goes by this superblock. Nothing is dirty only
+    /// if that says so and knew that the log was lost: it then says so only of a mirror that was written all over. Whoever
+    /// still had the log may have left regions that were never written, whose copies differ.
+    #[must_use]
+    pub fn without_log(geometry: &Geometry, head: &Superblock) -> Self {
+        let mut maps = Self::of_lost(geometry);
+        if head.clean && head.log_lost {
+            maps.intent = Bits::new(geometry.regions(), false);
+        }
         maps
     }
 

@@ -17,12 +17,12 @@ const HISTORIES_MIN: u64 = 2_000;
 /// Cells with `-` cannot occur. Clear: what is cleared becomes Clean, or Unwritten if it reads as zeros, and is counted
 /// as that; no other state comes out of a clearing.
 ///
-/// MarkAhead has floors of 0: histories have no streams of writes that are long enough for regions to be marked ahead.
+/// A region is seldom marked ahead when another write has made it something else than clean by then.
 const FLOORS: &str = "
 Unwritten        Write        560    160   2000    290
 Unwritten        Unmap        170     22    610     44
 Unwritten        Read        6600    100   1300    180
-Unwritten        MarkAhead      0      0      0      0
+Unwritten        MarkAhead     17      1     60      7
 Unwritten        Clear        990    200    480     17
 Unwritten        Resync      1000    180   1700    250
 Unwritten        LegLost     1400   1200   2900    990
@@ -32,7 +32,7 @@ Unwritten        Crash       1400    690   3900    990
 Clean            Write       1800    880  10000    710
 Clean            Unmap        550    260   3300    220
 Clean            Read       81000    610   7100    460
-Clean            MarkAhead      0      0      0      0
+Clean            MarkAhead     77     24    410     32
 Clean            Clear      14000   3000   5000    310
 Clean            Resync     38000   2600    360     34
 Clean            LegLost     2800   2700   8800   2200
@@ -42,7 +42,7 @@ Clean            Crash       3500   2800  16000   2500
 Marking          Write        100     23    660     42
 Marking          Unmap         17      7    190     13
 Marking          Read          39     13    450     32
-Marking          MarkAhead      0      0      0      0
+Marking          MarkAhead      0      0      2      0
 Marking          Clear          -      -      -      -
 Marking          Resync         9      0      0      0
 Marking          LegLost        1      1    140     23
@@ -52,7 +52,7 @@ Marking          Crash         37     16    440     41
 Dirty            Write       2200    280  14000   1200
 Dirty            Unmap        580     38   4000    330
 Dirty            Read       11000    190   9700    820
-Dirty            MarkAhead      0      0      0      0
+Dirty            MarkAhead      4      1     10      0
 Dirty            Clear          -      -      -      -
 Dirty            Resync     16000   1100    200     23
 Dirty            LegLost      110    120   4600    680
@@ -72,7 +72,7 @@ Zeroed           Crash         48      6    550     24
 Flushing         Write        460     35   3200    270
 Flushing         Unmap        120      9    920     42
 Flushing         Read        4500     23   2100    180
-Flushing         MarkAhead      0      0      0      0
+Flushing         MarkAhead      0      0      2      0
 Flushing         Clear          -      -      -      -
 Flushing         Resync      5600    370     31      9
 Flushing         LegLost       14     16   1500    350

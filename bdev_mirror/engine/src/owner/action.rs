@@ -199,7 +199,7 @@ pub enum WhyOut {
     Hung,
     /// Its base bdev was removed.
     Gone,
-    /// It was asked for.
+    /// An operator took it out.
     Asked,
     /// It was far slower than the others for longer than the options bear.
     Slow,

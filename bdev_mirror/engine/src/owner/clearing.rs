@@ -329,7 +329,8 @@ impl Owner {
                 self.unsure.insert((MapOrder::of(MapKind::Intent), unit));
                 self.unsure.insert((MapOrder::of(MapKind::Written), unit));
             }
-            // Dirty in memory, unknown on the leg: no write may come before the bit is written anew.
+            // What the leg holds of these bits is unknown: clean in memory, so that the next write marks anew, once the units
+            // are rewritten.
             self.take_back_unsure();
             return self.get_stuck();
         }

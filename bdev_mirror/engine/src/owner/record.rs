@@ -118,10 +118,7 @@ impl Owner {
             slot,
             sequence: self.sequence,
             generation: self.generation,
-            // Without a log nobody will know which regions were never written, and whose copies may differ.
-            clean: self.final_ticket.is_some()
-                && self.is_all_clean()
-                && (!self.log_lost || self.written.count() == self.config.geometry.regions()),
+            clean: self.final_ticket.is_some() && self.ends_clean(),
             log_lost: self.log_lost,
             source: self.source_recorded.filter(|source| self.legs[source.index()].state == LegState::InSync),
             geometry: self.config.geometry.clone(),

@@ -6,7 +6,7 @@ use crate::region_map::RegionState;
 use crate::{Slot, Writer};
 use std::ops::Range;
 
-/// Most blocks ranges that wait for repair; what does not fit is found again by the next read.
+/// Most block ranges that wait for repair; what does not fit is found again by the next read.
 const REPAIRS_MAX: usize = 256;
 /// Most blocks remembered as beyond repair on a leg.
 const UNREPAIRED_MAX: usize = 1024;

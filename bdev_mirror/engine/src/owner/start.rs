@@ -73,7 +73,7 @@ pub struct Start {
     pub maps: Maps,
     /// The generation that this start records, never used before.
     pub generation: u64,
-    /// The highest sequence and heartbeat seen.
+    /// The highest sequence seen on any leg; the first record counts on from it.
     pub sequence: u64,
     /// The highest heartbeat seen.
     pub heartbeat: u64,

@@ -59,6 +59,12 @@ impl Owner {
         self.intent.count() == 0
     }
 
+    /// Whether the last record may say that nothing has to be copied. Without a log nobody will know which regions were never
+    /// written, and whose copies may differ.
+    pub(super) fn ends_clean(&self) -> bool {
+        self.is_all_clean() && (!self.log_lost || self.written.count() == self.config.geometry.regions())
+    }
+
     pub(super) fn pump_stop(&mut self) {
         if self.phase != Phase::Stopping || !self.drained {
             return;
@@ -69,7 +75,7 @@ impl Owner {
         if let Some(ticket) = self.final_ticket {
             // A leg that failed meanwhile has to be known as out.
             if self.is_durable(ticket) && self.recorded && self.txns.is_empty() {
-                let clean = self.is_all_clean();
+                let clean = self.ends_clean();
                 self.end(clean);
             }
             return;

@@ -326,7 +326,7 @@ impl World {
         let lost: BTreeSet<u32> = (0..geometry.regions()).filter(|&region| region_lost(region)).collect();
         // Nobody knows any more what was never written there or given up: it may read as anything from now on.
         self.model.forget_zeros(|block| lost.contains(&geometry.region_of(block)));
-        self.check_recovery(&serving, &homes, head.clean && plan.holds_log(), &maps)?;
+        self.check_recovery(&serving, &homes, head.clean && head.log_lost && plan.holds_log(), &maps)?;
         self.truth.source = plan.source.map(Slot::index).filter(|_| maps.intent.count() > 0);
         let expected = head
             .source

@@ -246,6 +246,7 @@ impl World {
         Ok(())
     }
 
+    /// With recoverable faults a read does not fail while a leg has the block.
     pub fn check_read_outcome(&self, request: &Request, outcome: Outcome) -> Verdict {
         if self.setup.recoverable && outcome == Outcome::Failed(Failure::Legs) && request.deserves.is_none() {
             return Err(format!("a read of {:?} failed although a leg has it", request.range));

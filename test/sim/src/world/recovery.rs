@@ -112,15 +112,11 @@ impl World {
         let geometry = self.setup.geometry();
         let homes = self.map_homes(serving, head, plan);
         if homes.is_empty() {
-            let mut maps = Maps::of_lost(&geometry);
             if !plan.holds_log() {
                 let is_there = self.log.is_some_and(|log| self.disks[log].present);
-                return (maps, head.log_lost || !is_there);
+                return (Maps::of_lost(&geometry), head.log_lost || !is_there);
             }
-            if head.clean {
-                maps.intent = Bits::new(geometry.regions(), false);
-            }
-            return (maps, true);
+            return (Maps::without_log(&geometry, head), true);
         }
         let blocks: BTreeMap<(usize, u32), Vec<Option<Vec<u8>>>> = Maps::all_units(&geometry)
             .into_iter()
