@@ -3,6 +3,7 @@
 mod assembly;
 mod bench;
 mod clearing;
+mod copies;
 mod fill;
 mod hang;
 mod health;
