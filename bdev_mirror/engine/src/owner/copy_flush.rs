@@ -144,7 +144,8 @@ impl Owner {
     }
 
     fn repair_flushed(&mut self, slot: Slot, copied: &Copied) {
-        if copied.targets.contains(slot) {
+        // A block that no other leg could read was left out: the range as a whole is not written anew.
+        if copied.targets.contains(slot) && !copied.incomplete {
             let leg = &mut self.legs[slot.index()];
             leg.unrepaired.retain(|block| !copied.blocks.contains(block));
             let (block, blocks) = (copied.blocks.start, (copied.blocks.end - copied.blocks.start) as u32);

@@ -277,10 +277,7 @@ impl Owner {
                 self.say_last_stays(slot, WhyOut::Copy);
                 self.refuse_fill(region);
             }
-            _ => {
-                job.incomplete |= last;
-                self.fail_leg(slot, WhyOut::Copy);
-            }
+            _ => self.fail_leg(slot, WhyOut::Copy),
         }
     }
 

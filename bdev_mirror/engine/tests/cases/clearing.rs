@@ -14,3 +14,14 @@ fn a_clearing_waits_for_no_tick_but_its_rest() {
     bench.tick(100);
     assert_eq!(bench.state(0), RegionState::Clean);
 }
+
+#[test]
+fn without_an_option_a_quarter_of_the_regions_may_be_dirty_without_hurry() {
+    for (marked, state) in [(1500, RegionState::Flushing), (2000, RegionState::Flushing), (2100, RegionState::Clean)] {
+        let mut bench = Setup { regions: 8000, ..Setup::default() }.start();
+        bench.shared.send(Report::Mark { channel: 0, first: 0, last: marked - 1 }).unwrap();
+        bench.run();
+        bench.tick(100);
+        assert_eq!(bench.state(0), state, "{marked}");
+    }
+}

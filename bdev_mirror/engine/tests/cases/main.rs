@@ -4,6 +4,7 @@ mod assembly;
 mod bench;
 mod buffer;
 mod clearing;
+mod copies;
 mod fill;
 mod hang;
 mod health;
