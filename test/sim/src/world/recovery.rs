@@ -2,7 +2,6 @@
 
 use super::{Verdict, World};
 use crate::coverage::Deed;
-use mirror_engine::Bits;
 use mirror_engine::assembly::{Allowed, Found, Plan};
 use mirror_engine::format::{LegState, LogType, MapKind, Superblock};
 use mirror_engine::maps::Maps;
