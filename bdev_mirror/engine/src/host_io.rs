@@ -128,7 +128,8 @@ pub struct HostIo<Id> {
 }
 
 impl<Id> HostIo<Id> {
-    /// An I/O as it comes from the host. `blocks` is at least 1 and the range lies in the mirror (a flush has no range).
+    /// An I/O as it comes from the host. `blocks` is at least 1, and the range lies in the mirror and
+    /// touches at most [`MAX_REGIONS_PER_IO`] regions (a flush has no range).
     #[must_use]
     #[inline]
     pub fn new(op: Op, block: u64, blocks: u32, now_ms: u64) -> Self {

@@ -56,7 +56,7 @@ pub struct Options {
     pub unmap: UnmapMode,
     /// Refuse legs of which it is not known how to make them durable.
     pub require_durable_legs: bool,
-    /// Start without legs that are missing after so long; 0: never.
+    /// Start without legs that are missing after so long; 0: never. Not used by the engine of this version.
     pub start_degraded_after_sec: u32,
     /// When legs that return are taken back, and spares taken.
     pub flap: FlapOptions,
@@ -70,13 +70,13 @@ pub struct Options {
     pub mark_ahead_regions: u32,
     /// How fast a resync copies.
     pub pacer: PacerOptions,
-    /// A resync reads both legs and writes only what differs.
+    /// A resync reads both legs and writes only what differs. Not used by the engine of this version.
     pub compare_first: bool,
-    /// A resync tells a target to zero blocks that are all zeros.
+    /// A resync tells a target to zero blocks that are all zeros. Not used by the engine of this version.
     pub skip_zero: bool,
-    /// How fast a scrub reads; 0: no cap.
+    /// How fast a scrub reads; 0: no cap. Not used by the engine of this version.
     pub scrub_max_mb_sec: u32,
-    /// What a scrub does with blocks that differ.
+    /// What a scrub does with blocks that differ. Not used by the engine of this version.
     pub scrub_mode: ScrubMode,
     /// Read errors, halved each hour, that use up a leg's budget.
     pub read_error_limit: u32,

@@ -17,7 +17,7 @@ pub struct SharedSizes {
     pub region_shift: u32,
     /// Blocks of the mirror.
     pub blocks: u64,
-    /// Most channels open at a time.
+    /// Most channels open at a time; their numbers are below this.
     pub channels: u16,
     /// Reports that fit the queue to the owner; a channel whose report does not fit tries again.
     pub reports: usize,

@@ -72,7 +72,8 @@ pub struct Channel<Id> {
 }
 
 impl<Id: Copy + Eq + std::fmt::Debug> Channel<Id> {
-    /// An idle channel. Its number is that of no other open channel; `None` if it is beyond what a region word holds.
+    /// An idle channel. Its number is that of no other open channel and below [`crate::SharedSizes::channels`]; `None` if it
+    /// is beyond what a region word holds.
     #[must_use]
     pub fn new(number: u16, limits: ChannelLimits) -> Option<Self> {
         Some(Self {

@@ -1,4 +1,4 @@
-//! Orders of events that once broke a promise and that histories hardly ever hit, each played by hand.
+//! Orders of events that histories hardly ever hit, played by hand. Most of them once showed a mistake.
 
 mod assembly;
 mod bench;
