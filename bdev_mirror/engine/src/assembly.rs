@@ -15,9 +15,9 @@ use uuid::Uuid;
 /// Bits of a generation that count records; those above count starts that left legs in sync behind.
 const RECORD_BITS: u32 = 44;
 
-/// Highest generation that a leg may bring: from there to the highest that a superblock may have, a mirror counts on through
-/// more starts than it will ever see.
-const GENERATION_MAX: u64 = COUNTER_MAX / 2;
+/// Highest generation, sequence and heartbeat that a leg may bring: from there to the highest that a superblock may have, a
+/// mirror counts on through more starts than it will ever see.
+const NUMBER_MAX: u64 = COUNTER_MAX / 2;
 
 /// The generation of a start. No number is ever given twice, whatever of its records a crash leaves on a leg that is not
 /// here now: each start begins at a distance of its own from what is known, and one that leaves legs in sync behind beyond
@@ -78,6 +78,10 @@ pub struct Plan {
     pub head: usize,
     /// The generation that the start records.
     pub generation: u64,
+    /// The highest sequence and the highest heartbeat that any leg of the mirror brings: the start counts on from them.
+    pub sequence: u64,
+    /// See there.
+    pub heartbeat: u64,
     /// Legs that are listed as in sync are left behind.
     pub fork: bool,
     /// Every slot that has a leg, with its state from now on.
@@ -153,10 +157,13 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
     if let Verdict::Start(plan) = &mut verdict {
         // Not after a leg that takes no part: its numbers are another history's.
         let head = found[plan.head].superblock.generation;
+        let mirror = found[plan.head].superblock.mirror;
+        plan.sequence = newest(found, mirror, |superblock| superblock.sequence);
+        plan.heartbeat = newest(found, mirror, |superblock| superblock.heartbeat);
         plan.generation = if mutant!(NumberUsedTwice) {
             head + 1
         } else {
-            let seen = newest_generation(found, found[plan.head].superblock.mirror);
+            let seen = newest_generation(found, mirror);
             // A record that never counted is left behind like a leg that is.
             let behind = left.iter().any(|&index| found[index].superblock.generation > head);
             start_generation(head, seen, plan.fork || behind, tag)
@@ -167,8 +174,21 @@ pub fn judge(found: &[Found], allowed: Allowed, tag: u32) -> Verdict {
 
 /// The highest generation that any leg of this mirror knows, whether it takes part or not.
 fn newest_generation(found: &[Found], mirror: Uuid) -> u64 {
-    let legs = found.iter().filter(|leg| leg.superblock.mirror == mirror);
-    legs.map(|leg| leg.superblock.generation).filter(|generation| *generation <= GENERATION_MAX).max().unwrap_or(0)
+    newest(found, mirror, |superblock| superblock.generation)
+}
+
+/// The highest number of a kind that any leg of this mirror brings, but those that are too high.
+fn newest(found: &[Found], mirror: Uuid, number: impl Fn(&Superblock) -> u64) -> u64 {
+    let legs = found.iter().filter(|leg| leg.superblock.mirror == mirror && too_high_number(&leg.superblock).is_none());
+    legs.map(|leg| number(&leg.superblock)).max().unwrap_or(0)
+}
+
+/// The number of a superblock that nobody could count on from.
+fn too_high_number(superblock: &Superblock) -> Option<(&'static str, u64)> {
+    let Superblock { generation, sequence, heartbeat, .. } = *superblock;
+    [("generation", generation), ("sequence", sequence), ("heartbeat", heartbeat)]
+        .into_iter()
+        .find(|(_, number)| *number > NUMBER_MAX)
 }
 
 /// What is wrong with a leg whatever else is there.
@@ -189,8 +209,8 @@ fn reject_alone(found: &[Found]) -> Vec<(usize, Rejected)> {
             Rejected::OtherBdev { expected: record.identity, found: leg.identity }
         } else if leg.blocks < needed {
             Rejected::Shrunk { expected: needed, found: leg.blocks }
-        } else if superblock.generation > GENERATION_MAX {
-            Rejected::TooHighNumber { generation: superblock.generation }
+        } else if let Some((field, found)) = too_high_number(superblock) {
+            Rejected::TooHighNumber { field, found }
         } else {
             continue;
         };
@@ -381,6 +401,8 @@ fn plan(
     Plan {
         head,
         generation: 0,
+        sequence: 0,
+        heartbeat: 0,
         fork,
         legs,
         source: superblock.source.filter(|source| serving.contains(*source)),

@@ -277,10 +277,15 @@ fn a_leg_with_a_number_beyond_all_counting_is_rejected() {
     let high = (COUNTER_MAX / 2) + 1;
     let found = [leg(0, 5, &[(InSync, 5), (InSync, 5)]), leg(1, high, &[(InSync, 5), (InSync, 5)])];
     let plan = start(&found, Allowed { degraded: true, ..NOTHING });
-    assert_eq!(plan.rejected, [(1, Rejected::TooHighNumber { generation: high })]);
+    assert_eq!(plan.rejected, [(1, Rejected::TooHighNumber { field: "generation", found: high })]);
     assert!(plan.generation < COUNTER_MAX / 4);
-    let rejected = NoReturn::Rejected(Rejected::TooHighNumber { generation: high });
+    let rejected = NoReturn::Rejected(Rejected::TooHighNumber { field: "generation", found: high });
     assert_eq!(judge_return(&found[0].superblock, &found[1]), Err(rejected));
+    let mut often = leg(1, 5, &[(InSync, 5), (InSync, 5)]);
+    often.superblock.sequence = high;
+    let plan = start(&[found[0].clone(), often], Allowed { degraded: true, ..NOTHING });
+    assert_eq!(plan.rejected, [(1, Rejected::TooHighNumber { field: "sequence", found: high })]);
+    assert_eq!((plan.sequence, plan.heartbeat), (1, 0));
     let most = leg(0, COUNTER_MAX / 2, &[(InSync, 5)]);
     assert!(start(&[most], NOTHING).generation > COUNTER_MAX / 2);
 }

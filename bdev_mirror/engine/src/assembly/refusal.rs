@@ -1,6 +1,6 @@
 //! Why a mirror does not start, and why a leg takes no part: what an operator is told.
 
-use super::GENERATION_MAX;
+use super::NUMBER_MAX;
 use crate::Slot;
 use std::fmt;
 use uuid::Uuid;
@@ -97,10 +97,12 @@ pub enum Rejected {
     },
     /// It is of another size or layout than the mirror.
     OtherGeometry,
-    /// Its generation leaves no room to count on: no mirror counts that far.
+    /// One of its numbers leaves no room to count on: no mirror counts that far.
     TooHighNumber {
-        /// Its generation.
-        generation: u64,
+        /// Which one.
+        field: &'static str,
+        /// What it is.
+        found: u64,
     },
     /// It belongs to another mirror.
     Foreign {
@@ -123,8 +125,8 @@ impl fmt::Display for Rejected {
                 write!(out, "leg in this slot: expected {expected}, found {found}; it was replaced, wipe it to use it")
             }
             Self::OtherGeometry => write!(out, "size or layout of the mirror differs from that on the other legs"),
-            Self::TooHighNumber { generation } => {
-                write!(out, "generation: expected at most {GENERATION_MAX}, found {generation}; wipe it to use it")
+            Self::TooHighNumber { field, found } => {
+                write!(out, "{field}: expected at most {NUMBER_MAX}, found {found}; wipe it to use it")
             }
             Self::Foreign { expected, found } => write!(out, "mirror: expected {expected}, found {found}"),
         }
