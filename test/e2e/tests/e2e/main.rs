@@ -30,12 +30,15 @@ fn trial(ctx: &Arc<Ctx>, case: Case) -> Trial {
     if let Some(reason) = &missing {
         println!("skipped {}: {reason}", case.name);
     }
-    let run = case.run;
+    let (name, run) = (case.name.clone(), case.run);
     Trial::test(case.name, move || {
         app::take_log_tails();
         run(&ctx).map_err(|error| {
             let tails = app::take_log_tails().join("\n");
-            Failed::from(format!("{error:#}\n{tails}"))
+            // Again at the end: whoever sees only the last lines of a run sees why.
+            let first = format!("{error:#}");
+            let again = if tails.is_empty() { String::new() } else { format!("\n{name}: {first}") };
+            Failed::from(format!("{first}\n{tails}{again}"))
         })
     })
     .with_ignored_flag(missing.is_some())
