@@ -272,7 +272,7 @@ fn is_in_sync_itself(superblock: &Superblock) -> bool {
 
 /// Whether all that a leg went through is known to the leg of `head`: its generation is no later than the last that `head`
 /// knows it to have taken in sync, or is the same, or it never ran without that leg.
-fn fits(leg: &Superblock, head: &Superblock) -> bool {
+pub(crate) fn fits(leg: &Superblock, head: &Superblock) -> bool {
     leg.generation <= head.legs[leg.slot.index()].last_in_sync
         || leg.generation == head.generation
         || has_in_sync(leg, head, head.slot)

@@ -5,9 +5,11 @@
 //! owner learned that it did. A successor that sees no new heartbeat for a lease, and then waits until no I/O of the
 //! owner can be alive, takes over.
 
+use crate::assembly::fits;
 use crate::format::Superblock;
 use crate::mutant::mutant;
-use crate::{OptionError, OwnerId};
+use crate::{LegMask, OptionError, OwnerId};
+use std::cmp::Reverse;
 
 /// For ever.
 const INFINITE_MS: u64 = u64::MAX;
@@ -158,13 +160,36 @@ pub struct OwnerSeen {
     pub owner: OwnerId,
     /// Its lease, as the legs say; 0: infinite.
     pub owner_lease_ms: u64,
-    /// It stopped cleanly and says that it will write no more.
-    pub stopped: bool,
+    /// Whether it says that it stopped cleanly ([`stopped`]).
+    pub stopped: Stopped,
     /// When its newest heartbeat was first seen, by the successor's clock; it has not changed since.
     pub first_seen_ms: u64,
     /// Whether the owner's lock file was found and nobody holds it. `None` where that cannot be told: no such file, or
     /// another machine.
     pub lock_file_free: Option<bool>,
+}
+
+/// Whether the legs say that their owner stopped cleanly. Once it has sent that record it sends nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stopped {
+    /// They do not.
+    No,
+    /// Not all that the record lists as in sync: it may still be on its way to the others, and would land on what a
+    /// successor writes there.
+    InPart,
+    /// All that it lists.
+    Whole,
+}
+
+/// Whether the owner that wrote `last` stopped with it, by the superblocks of all present legs.
+pub fn stopped<'a>(last: &Superblock, superblocks: impl Iterator<Item = &'a Superblock>) -> Stopped {
+    if !last.clean {
+        return Stopped::No;
+    }
+    let is_last = |leg: &&Superblock| (leg.owner, leg.heartbeat) == (last.owner, last.heartbeat);
+    let have = superblocks.filter(is_last).fold(LegMask::NONE, |have, leg| have.with(leg.slot));
+    let whole = last.in_sync().is_within(have);
+    if whole { Stopped::Whole } else { Stopped::InPart }
 }
 
 /// Whether a successor may take over.
@@ -198,10 +223,23 @@ pub enum OwnerGone {
     LeaseOver,
 }
 
-/// Of the superblocks of all present legs the one that names the owner. Heartbeats count within a generation only: a leg
-/// that a fork left behind may have counted further under an owner that is long dead.
-pub fn newest<'a>(superblocks: impl Iterator<Item = &'a Superblock>) -> Option<&'a Superblock> {
-    superblocks.max_by_key(|superblock| (superblock.generation, superblock.heartbeat))
+/// Of the superblocks of all present legs those that name an owner who may be alive, the newest of each. All of them are
+/// to be waited for.
+///
+/// Heartbeats count within a generation only: a leg that a fork left behind may have counted further under an owner that
+/// is long dead, and what the newest leg knows of is over. But a leg that went its own way may have an owner of its own.
+#[must_use]
+pub fn owners<'a>(superblocks: &[&'a Superblock]) -> Vec<&'a Superblock> {
+    let mut sorted = superblocks.to_vec();
+    sorted.sort_by_key(|superblock| Reverse((superblock.generation, superblock.heartbeat)));
+    let Some(&head) = sorted.first() else { return sorted };
+    let mut owners = vec![head];
+    for leg in sorted {
+        if !owners.iter().any(|other| other.owner == leg.owner) && !fits(leg, head) {
+            owners.push(leg);
+        }
+    }
+    owners
 }
 
 /// Judges whether `ours` may take over from the owner that was seen. `longest_io_ms` is the longest that an I/O of the
@@ -213,20 +251,27 @@ pub fn takeover(seen: &OwnerSeen, ours: &OwnerId, longest_io_ms: u64, now_ms: u6
         Takeover::Now(OwnerGone::Nobody)
     } else if owner == ours {
         Takeover::Now(OwnerGone::Ourselves)
-    } else if seen.stopped {
+    } else if seen.stopped == Stopped::Whole {
         Takeover::Now(OwnerGone::Stopped)
     } else if owner.booted_since(ours) {
         Takeover::Now(OwnerGone::Rebooted)
     } else if owner.same_boot(ours) && seen.lock_file_free == Some(true) {
         Takeover::Now(OwnerGone::LockFree)
+    } else if seen.stopped == Stopped::InPart {
+        wait(seen.first_seen_ms, longest_io_ms, OwnerGone::Stopped, now_ms)
     } else if seen.owner_lease_ms == 0 {
         Takeover::RefusedInfinite
     } else {
         let lease_ms = if mutant!(TakeOverInLease) { 0 } else { seen.owner_lease_ms };
-        let longest_io_ms = if mutant!(TakeOverBeforeLastIo) { 0 } else { longest_io_ms };
-        let until_ms = seen.first_seen_ms.saturating_add(lease_ms).saturating_add(longest_io_ms);
-        if now_ms >= until_ms { Takeover::Now(OwnerGone::LeaseOver) } else { Takeover::Wait { until_ms } }
+        wait(seen.first_seen_ms.saturating_add(lease_ms), longest_io_ms, OwnerGone::LeaseOver, now_ms)
     }
+}
+
+/// The last I/O that the owner may have sent is over.
+fn wait(last_sent_ms: u64, longest_io_ms: u64, gone: OwnerGone, now_ms: u64) -> Takeover {
+    let longest_io_ms = if mutant!(TakeOverBeforeLastIo) { 0 } else { longest_io_ms };
+    let until_ms = last_sent_ms.saturating_add(longest_io_ms);
+    if now_ms >= until_ms { Takeover::Now(gone) } else { Takeover::Wait { until_ms } }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use LegState::{InSync, Inconsistent, Stale};
 use mirror_engine::assembly::{Allowed, Found, NoReturn, Plan, Refusal, Rejected, Verdict, judge, judge_return};
 use mirror_engine::format::{COUNTER_MAX, Geometry, LegRecord, LegState, LogType, Superblock};
+use mirror_engine::lease::{Stopped, owners, stopped};
 use mirror_engine::{LegMask, OwnerId, Slot};
 use uuid::Uuid;
 
@@ -288,4 +289,39 @@ fn a_leg_with_a_number_beyond_all_counting_is_rejected() {
     assert_eq!((plan.sequence, plan.heartbeat), (1, 0));
     let most = leg(0, COUNTER_MAX / 2, &[(InSync, 5)]);
     assert!(start(&[most], NOTHING).generation > COUNTER_MAX / 2);
+}
+
+/// A leg's superblock, with the owner that it names and the heartbeat.
+fn owned(found: Found, owner: u128, heartbeat: u64) -> Superblock {
+    let owner = OwnerId { instance: uuid(owner), ..found.superblock.owner };
+    Superblock { owner, heartbeat, ..found.superblock }
+}
+
+/// Once showed: a successor asked after the dead owner of the leg of the highest generation alone, and began while the owner
+/// of the other one wrote.
+#[test]
+fn a_leg_that_went_its_own_way_may_have_an_owner_of_its_own() {
+    let dead = owned(leg(1, 9, &[(Stale, 3), (InSync, 9)]), 20, 1);
+    let alive = owned(leg(0, 7, &[(InSync, 7), (Stale, 3)]), 21, 5);
+    assert_eq!(owners(&[&alive, &dead]), [&dead, &alive]);
+}
+
+#[test]
+fn the_owner_of_a_leg_that_was_left_behind_is_gone() {
+    let newest = owned(leg(1, 9, &[(Stale, 3), (InSync, 9)]), 20, 1);
+    let behind = owned(leg(0, 3, &[(InSync, 2), (InSync, 2)]), 21, 500);
+    assert_eq!(owners(&[&behind, &newest]), [&newest]);
+    assert!(owners(&[]).is_empty());
+}
+
+#[test]
+fn a_stop_counts_as_whole_when_all_legs_in_sync_have_its_record() {
+    let both = [(InSync, 4), (InSync, 4)];
+    let clean = |index: usize| Superblock { clean: true, ..owned(leg(index, 5, &both), 20, 7) };
+    let behind = owned(leg(1, 4, &both), 20, 6);
+    let of = |legs: &[Superblock]| stopped(&legs[0], legs.iter());
+    assert_eq!(of(&[clean(0), clean(1)]), Stopped::Whole);
+    assert_eq!(of(&[clean(0), behind.clone()]), Stopped::InPart);
+    assert_eq!(of(&[clean(0)]), Stopped::InPart, "the other one is not there, its record may be on its way");
+    assert_eq!(of(&[behind]), Stopped::No);
 }

@@ -72,6 +72,7 @@ pub struct Owner {
     drained: bool,
     /// The drain under way began before I/O was shut out for the last time.
     drain_again: bool,
+    /// The record that ends a stop.
     final_ticket: Option<u64>,
 
     legs: [Leg; MAX_LEGS],

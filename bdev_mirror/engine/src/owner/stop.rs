@@ -73,8 +73,9 @@ impl Owner {
             return self.end(false);
         }
         if let Some(ticket) = self.final_ticket {
-            // A leg that failed meanwhile has to be known as out.
-            if self.is_durable(ticket) && self.recorded && self.txns.is_empty() {
+            // Whoever reads the last record takes this owner for gone. So nothing is written after it, not even that a leg
+            // did not take it: that one holds the same data, since nothing was dirty when the record was sent.
+            if self.record_issued >= ticket && self.txns.is_empty() {
                 let clean = self.ends_clean();
                 self.end(clean);
             }

@@ -1,6 +1,6 @@
 //! Suspending, and the end.
 
-use crate::bench::{Setup, slot};
+use crate::bench::{Bench, Setup, leg, slot};
 use mirror_engine::format::LogType;
 use mirror_engine::*;
 
@@ -53,4 +53,42 @@ fn nothing_is_written_after_the_end() {
         bench.wait(200);
         assert!(bench.ops.is_empty(), "{:?} after {report:?}", bench.ops);
     }
+}
+
+/// A mirror of two legs that stops; the record that says so is on its way.
+fn last_record_on_its_way() -> Bench {
+    let mut bench = Setup { log: LogType::Internal, ..Setup::default() }.start();
+    let write = bench.complete(0, Op::Write, 0, 1);
+    assert_eq!(bench.outcome(write), Some(Outcome::GOOD));
+    bench.owner.stop();
+    // Both superblocks stand before all maps.
+    bench.hold = |_, io| matches!(io, Io::Write { block, .. } if *block < 256);
+    bench.wait(1000);
+    assert_eq!((bench.stopped, bench.ops.len()), (None, 2));
+    bench
+}
+
+fn is_of(index: usize) -> impl Fn(&Device, &Io) -> bool {
+    move |device, _| *device == leg(index)
+}
+
+/// Once showed: another record said that a leg had not taken the last one. Whoever had read that on the other leg took the
+/// owner for gone and was writing by then.
+#[test]
+fn nothing_is_written_after_the_record_that_says_stopped() {
+    let mut bench = last_record_on_its_way();
+    bench.end_op(is_of(0), Ok(()));
+    assert_eq!(bench.stopped, None);
+    bench.end_op(is_of(1), Err(Fault::Failed));
+    assert!(bench.ops.is_empty(), "{:?}", bench.ops);
+    assert_eq!(bench.stopped, Some(true));
+}
+
+#[test]
+fn a_stop_that_no_leg_took_is_not_clean() {
+    let mut bench = last_record_on_its_way();
+    bench.end_op(is_of(0), Err(Fault::Failed));
+    bench.end_op(is_of(1), Err(Fault::Failed));
+    assert!(bench.ops.is_empty(), "{:?}", bench.ops);
+    assert_eq!(bench.stopped, Some(false));
 }

@@ -246,9 +246,14 @@ impl World {
         Ok(())
     }
 
-    /// With recoverable faults a read does not fail while a leg has the block.
+    /// With recoverable faults a read does not fail while a leg has the block: the first drive does, unless an operator
+    /// started from another one.
     pub fn check_read_outcome(&self, request: &Request, outcome: Outcome) -> Verdict {
-        if self.setup.recoverable && outcome == Outcome::Failed(Failure::Legs) && request.deserves.is_none() {
+        let Some(running) = &self.running else { return Ok(()) };
+        let readable = running.shared.legs.load().readable();
+        let spared = self.slots.iter().position(|drive| *drive == 0);
+        let is_there = self.setup.recoverable && spared.is_some_and(|slot| readable.contains(slot_of(slot)));
+        if is_there && outcome == Outcome::Failed(Failure::Legs) && request.deserves.is_none() {
             return Err(format!("a read of {:?} failed although a leg has it", request.range));
         }
         Ok(())
@@ -323,6 +328,8 @@ impl World {
 
     /// After an error the copies may differ only in ranges that are not read.
     pub fn check_write_error(&self, request: &Request) -> Verdict {
+        // Of the last two no leg is asked: they read as zeros.
+        use RegionState::{NoSync, RefusedUnwritten, Unread, Unwritten};
         let Some(running) = &self.running else { return Ok(()) };
         if running.offline || self.overlapping(request) {
             return Ok(());
@@ -336,7 +343,7 @@ impl World {
                 let at = geometry.data_offset_blocks + block;
                 self.disks[pair[0]].view(at) == self.disks[pair[1]].view(at)
             });
-            if !same && !matches!(state, RegionState::NoSync | RegionState::Unread | RegionState::Unwritten) {
+            if !same && !matches!(state, NoSync | Unread | Unwritten | RefusedUnwritten) {
                 return Err(format!(
                     "a write of {:?} failed, and block {block} differs and is readable ({state:?})",
                     request.range

@@ -4,6 +4,7 @@ use super::engine::{Request, Running, is_good};
 use super::{Verdict, World};
 use crate::coverage::Deed;
 use crate::disk::Block;
+use mirror_engine::format::{LogType, MapKind};
 use mirror_engine::{Failure, Fault, HostIo, Op, Outcome, RegionState};
 
 impl World {
@@ -147,26 +148,8 @@ impl World {
             Op::Read => {
                 let values = self.read_values(&request, outcome)?;
                 self.check_read_outcome(&request, outcome)?;
-                let from_legs = outcome == Outcome::GOOD;
-                if self.model.read_ends(request.key, values.as_deref())? && from_legs {
-                    // What was decided holds on the legs in sync; one that was out at the time may hold something else.
-                    let required = self.required_drives();
-                    let offset = self.setup.geometry().data_offset_blocks;
-                    let disks = &self.disks;
-                    let holds = |drive: usize| {
-                        let mut blocks = request.range.clone().zip(values.iter().flatten());
-                        blocks.all(|(block, value)| disks[drive].view(offset + block) == Block::Stamp(*value))
-                    };
-                    let lacking: Vec<usize> = self
-                        .truth
-                        .current
-                        .iter()
-                        .copied()
-                        .filter(|&drive| !required.contains(&drive) && !holds(drive))
-                        .collect();
-                    for drive in lacking {
-                        self.lacks_read(drive, &request);
-                    }
+                if self.model.read_ends(request.key, values.as_deref())? {
+                    self.note_decided(&request, outcome, &values.unwrap_or_default());
                 }
             }
             Op::Flush => {
@@ -192,6 +175,30 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What a read decided holds on the legs in sync; one that was out at the time may hold something else.
+    fn note_decided(&mut self, request: &Request, outcome: Outcome, values: &[u64]) {
+        let Outcome::Good { zeroed } = outcome else { return };
+        let geometry = self.setup.geometry();
+        let first = geometry.region_of(request.range.start);
+        // Of a region that was never written no leg was asked: another start goes by the map of its own legs.
+        let reads_as = |drive: usize, block: u64, value: u64| {
+            let region = geometry.region_of(block);
+            if zeroed >> (region - first) & 1 == 0 {
+                return self.disks[drive].view(geometry.data_offset_blocks + block) == Block::Stamp(value);
+            }
+            self.setup.log != LogType::Internal || self.map_bit(drive, MapKind::Written, region, true) == Some(false)
+        };
+        let required = self.required_drives();
+        let is_lacking = |drive: &usize| {
+            let mut blocks = request.range.clone().zip(values);
+            !required.contains(drive) && !blocks.all(|(block, value)| reads_as(*drive, block, *value))
+        };
+        let lacking: Vec<usize> = self.truth.current.iter().copied().filter(is_lacking).collect();
+        for drive in lacking {
+            self.lacks_read(drive, request);
+        }
     }
 
     /// A read decided what a drive that is out does not hold.

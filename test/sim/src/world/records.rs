@@ -103,7 +103,9 @@ impl World {
         if self.setup.log != LogType::Internal || !self.running.as_ref().is_some_and(|running| running.started) {
             return Ok(());
         }
-        let listed = self.slots_of(superblock.in_sync());
+        // One that is on its way while a drive is replaced lists the one that was there.
+        let is_there = |slot: &usize| self.truth.uuids.get(&self.slots[*slot]) == Some(&superblock.legs[*slot].uuid);
+        let listed: Vec<usize> = self.slots_of(superblock.in_sync()).into_iter().filter(is_there).collect();
         let Some((&first, others)) = listed.split_first() else { return Ok(()) };
         let geometry = self.setup.geometry();
         for &other in others {

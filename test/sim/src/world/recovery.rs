@@ -40,7 +40,10 @@ impl World {
                 self.truth.current
             ));
         }
-        if !current.is_empty() {
+        let lacking = serving.iter().filter(|drive| !self.truth.current.contains(drive));
+        // A winner is chosen over whoever does not serve with it.
+        let heard = if allowed.winner.is_some() { serving } else { drives };
+        if !current.is_empty() && !self.is_out_elsewhere_only(lacking, heard) {
             return Err(format!(
                 "started from drives {serving:?}, of which only {current:?} have every acknowledged write"
             ));
@@ -55,6 +58,20 @@ impl World {
         // The writes are given up when it serves.
         self.truth.giving_up = Some(serving.iter().copied().collect());
         Ok(())
+    }
+
+    /// Whether what says that these drives are out stands on drives that are not heard, and nowhere else: an operator who
+    /// starts without those gives up what they hold, this too.
+    fn is_out_elsewhere_only<'a>(&self, mut lacking: impl Iterator<Item = &'a usize>, heard: &[usize]) -> bool {
+        let says_out = |teller: usize, drive: usize| {
+            let slot = self.slots.iter().position(|other| *other == drive);
+            let superblock = self.durable_superblock(teller);
+            slot.zip(superblock).is_some_and(|(slot, superblock)| superblock.legs[slot].state != LegState::InSync)
+        };
+        lacking.all(|&drive| {
+            let mut tellers = (0..self.disks.len()).filter(|&teller| says_out(teller, drive)).peekable();
+            tellers.peek().is_some() && tellers.all(|teller| !heard.contains(&teller))
+        })
     }
 
     /// The mirror serves, from legs that lack acknowledged writes: an operator wanted it so.

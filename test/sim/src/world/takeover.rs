@@ -7,7 +7,7 @@ use crate::chooser::Chooser;
 use crate::coverage::Deed;
 use mirror_engine::assembly::Found;
 use mirror_engine::format::Superblock;
-use mirror_engine::lease::{OwnerSeen, Takeover, newest, takeover};
+use mirror_engine::lease::{OwnerSeen, Stopped, Takeover, owners, stopped, takeover};
 use mirror_engine::{Action, ChannelStep, Fault, HostIo, HostIos, Io, Op, OpId, OwnerId};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ impl World {
 
     /// The whole process stands still, and another one wants its place.
     pub fn stall(&mut self) -> Verdict {
-        let Some(newest) = self.newest_superblock().filter(|_| self.running.is_some()) else { return Ok(()) };
+        let Some((newest, stopped)) = self.seen_of(Some(self.owner_id())) else { return Ok(()) };
         let Some(running) = self.running.take() else { return Ok(()) };
         // On this machine, where the lock file is found to be held, or on another one.
         let here = self.chooser.percent(50);
@@ -48,7 +48,7 @@ impl World {
         let seen = OwnerSeen {
             owner: newest.owner,
             owner_lease_ms: u64::from(newest.lease_ms),
-            stopped: newest.clean,
+            stopped,
             first_seen_ms: self.now_ms,
             lock_file_free: here.then_some(false),
         };
@@ -66,12 +66,20 @@ impl World {
         Ok(())
     }
 
-    /// Of all drives that are there the newest superblock of this mirror.
-    fn newest_superblock(&self) -> Option<Superblock> {
+    /// Superblocks of this mirror on all drives that are there.
+    fn superblocks_there(&self) -> Vec<Superblock> {
         let there = (0..self.disks.len()).filter(|drive| self.disks[*drive].present && Some(*drive) != self.log);
         let found = there.filter_map(|drive| self.superblock(drive, false).map(|(superblock, _)| superblock));
-        let found: Vec<_> = found.filter(|superblock| superblock.mirror == MIRROR).collect();
-        newest(found.iter()).cloned()
+        found.filter(|superblock| superblock.mirror == MIRROR).collect()
+    }
+
+    /// What a successor sees of this owner, or else of the newest one: all others are dead.
+    fn seen_of(&self, owner: Option<OwnerId>) -> Option<(Superblock, Stopped)> {
+        let there = self.superblocks_there();
+        let owners = owners(&there.iter().collect::<Vec<_>>());
+        let of_it = owners.iter().find(|superblock| Some(superblock.owner) == owner);
+        let seen = of_it.or(owners.first()).copied()?;
+        Some((seen.clone(), stopped(seen, there.iter())))
     }
 
     /// A successor waits: time goes on, drives do what they were told, the mirror wakes, or the wait is over.
@@ -81,10 +89,11 @@ impl World {
             0..4 => self.former_flight_lands(),
             _ => self.now_ms += self.chooser.pick(&[10, 200, 400, 400]).unwrap_or(10),
         }
-        let newest = self.newest_superblock();
+        let seen = self.seen_of(self.former.as_ref().map(|former| former.seen.owner));
         let now_ms = self.now_ms;
         let Some(former) = &mut self.former else { return Ok(()) };
-        if let Some(newest) = newest.filter(|newest| newest.heartbeat != former.heartbeat) {
+        former.seen.stopped = seen.as_ref().map_or(Stopped::No, |(_, stopped)| *stopped);
+        if let Some((newest, _)) = seen.filter(|(newest, _)| newest.heartbeat != former.heartbeat) {
             former.heartbeat = newest.heartbeat;
             former.seen.first_seen_ms = now_ms;
             former.seen.owner_lease_ms = u64::from(newest.lease_ms);
@@ -139,13 +148,17 @@ impl World {
     fn take_over(&mut self) -> Verdict {
         let now_ms = self.now_ms;
         let Some(former) = &mut self.former else { return Ok(()) };
-        let alive = former.flights.values().find(|flight| flight.since_ms + LONGEST_IO_MS > now_ms);
-        if let Some(flight) = alive.filter(|flight| matches!(flight.work, Work::Write { .. })) {
+        let is_alive = |id: &u64, flight: &Flight| {
+            matches!(flight.work, Work::Write { .. })
+                && flight.since_ms + LONGEST_IO_MS > now_ms
+                && !former.landed.contains(id)
+        };
+        if let Some((_, flight)) = former.flights.iter().find(|(id, flight)| is_alive(id, flight)) {
             return Err(format!("a successor starts at {now_ms} ms, a write of {} ms may be alive", flight.since_ms));
         }
-        // It might have gone on for a moment, and submitted more until its lease ended.
+        // It might have gone on for a moment, and submitted more until its lease ended; not after it said that it stopped.
         let last_ms = self.truth.lease_until_ms + LONGEST_IO_MS;
-        if now_ms < last_ms {
+        if now_ms < last_ms && former.seen.stopped == Stopped::No {
             return Err(format!("a successor starts at {now_ms} ms, a write of its owner may live until {last_ms} ms"));
         }
         former.replaced = true;
@@ -178,24 +191,22 @@ impl World {
 
     /// Whoever ran the mirror before is dead, and whoever starts now is told so at once.
     pub fn check_owner_gone(&self, found: &[Found]) -> Verdict {
-        let Some(newest) = newest(found.iter().map(|leg| &leg.superblock)) else {
-            return Ok(());
-        };
-        if self.former.as_ref().is_some_and(|former| former.seen.owner == newest.owner) {
-            // That one is alive; it was waited for.
-            return Ok(());
+        let superblocks: Vec<_> = found.iter().map(|leg| &leg.superblock).collect();
+        let waited_for = self.former.as_ref().map(|former| former.seen.owner);
+        for last in owners(&superblocks).into_iter().filter(|last| Some(last.owner) != waited_for) {
+            let seen = OwnerSeen {
+                owner: last.owner,
+                owner_lease_ms: u64::from(last.lease_ms),
+                stopped: stopped(last, superblocks.iter().copied()),
+                first_seen_ms: self.now_ms,
+                lock_file_free: Some(true),
+            };
+            match takeover(&seen, &self.owner_id(), LONGEST_IO_MS, self.now_ms) {
+                Takeover::Now(_) => {}
+                other => return Err(format!("the owner {seen:?} is dead, whoever starts is told {other:?}")),
+            }
         }
-        let seen = OwnerSeen {
-            owner: newest.owner,
-            owner_lease_ms: u64::from(newest.lease_ms),
-            stopped: newest.clean,
-            first_seen_ms: self.now_ms,
-            lock_file_free: Some(true),
-        };
-        match takeover(&seen, &self.owner_id(), LONGEST_IO_MS, self.now_ms) {
-            Takeover::Now(_) => Ok(()),
-            other => Err(format!("the owner {seen:?} is dead, whoever starts is told {other:?}")),
-        }
+        Ok(())
     }
 }
 
