@@ -182,12 +182,19 @@ impl World {
         let Outcome::Good { zeroed } = outcome else { return };
         let geometry = self.setup.geometry();
         let first = geometry.region_of(request.range.start);
-        // Of a region that was never written no leg was asked: another start goes by the map of its own legs.
+        // A write that has not ended decides nothing: after a crash its blocks may be as before, whoever read them.
+        let writes: Vec<_> = self.running.iter().flat_map(|running| running.requests.iter().flatten()).collect();
+        let is_under_write =
+            |block: u64| writes.iter().any(|write| write.op.is_write() && write.range.contains(&block));
         let reads_as = |drive: usize, block: u64, value: u64| {
+            if is_under_write(block) {
+                return true;
+            }
             let region = geometry.region_of(block);
             if zeroed >> (region - first) & 1 == 0 {
                 return self.disks[drive].view(geometry.data_offset_blocks + block) == Block::Stamp(value);
             }
+            // It was never written and no leg was asked. Another start goes by the map of its own legs.
             self.setup.log != LogType::Internal || self.map_bit(drive, MapKind::Written, region, true) == Some(false)
         };
         let required = self.required_drives();

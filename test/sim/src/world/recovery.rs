@@ -91,10 +91,17 @@ impl World {
 
     /// No drive is there that went its own way beside those that serve.
     pub fn check_not_diverged(&self, serving: &[usize], found: &[Found], drives: &[usize]) -> Verdict {
+        let serves = found.iter().zip(drives).filter(|(_, drive)| serving.contains(drive));
+        let head = serves.map(|(leg, _)| &leg.superblock).max_by_key(|superblock| superblock.generation);
+        let is_replaced = |leg: &Superblock| head.is_some_and(|head| head.legs[leg.slot.index()].uuid != leg.leg);
         for (leg, &drive) in found.iter().zip(drives) {
             let itself = leg.superblock.in_sync().contains(leg.superblock.slot);
             // A leg that was being overwritten has no history of its own any more.
             let mut others = serving.iter().filter(|other| !self.is_overwritten(**other, found, drives));
+            // One in whose place another one was put has no part in the mirror, and is rejected by name.
+            if is_replaced(&leg.superblock) {
+                continue;
+            }
             if itself && others.any(|other| self.truth.diverged.contains(&(*other, drive))) {
                 return Err(format!("started from drives {serving:?} beside drive {drive}, which went its own way"));
             }
