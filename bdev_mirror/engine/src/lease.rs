@@ -160,8 +160,8 @@ pub struct OwnerSeen {
     pub owner: OwnerId,
     /// Its lease, as the legs say; 0: infinite.
     pub owner_lease_ms: u64,
-    /// Whether it says that it stopped cleanly ([`stopped`]).
-    pub stopped: Stopped,
+    /// It stopped cleanly, and writes no more ([`has_stopped`]).
+    pub stopped: bool,
     /// When its newest heartbeat was first seen, by the successor's clock; it has not changed since.
     pub first_seen_ms: u64,
     /// Whether the owner's lock file was found and nobody holds it. `None` where that cannot be told: no such file, or
@@ -169,27 +169,12 @@ pub struct OwnerSeen {
     pub lock_file_free: Option<bool>,
 }
 
-/// Whether the legs say that their owner stopped cleanly. Once it has sent that record it sends nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stopped {
-    /// They do not.
-    No,
-    /// Not all that the record lists as in sync: it may still be on its way to the others, and would land on what a
-    /// successor writes there.
-    InPart,
-    /// All that it lists.
-    Whole,
-}
-
-/// Whether the owner that wrote `last` stopped with it, by the superblocks of all present legs.
-pub fn stopped<'a>(last: &Superblock, superblocks: impl Iterator<Item = &'a Superblock>) -> Stopped {
-    if !last.clean {
-        return Stopped::No;
-    }
+/// Whether the owner that wrote `last` stopped cleanly with it, by the superblocks of all present legs: all that it lists as
+/// in sync have it. As long as one does not, it may still be sent to that one.
+pub fn has_stopped<'a>(last: &Superblock, superblocks: impl Iterator<Item = &'a Superblock>) -> bool {
     let is_last = |leg: &&Superblock| (leg.owner, leg.heartbeat) == (last.owner, last.heartbeat);
     let have = superblocks.filter(is_last).fold(LegMask::NONE, |have, leg| have.with(leg.slot));
-    let whole = last.in_sync().is_within(have);
-    if whole { Stopped::Whole } else { Stopped::InPart }
+    last.clean && last.in_sync().is_within(have)
 }
 
 /// Whether a successor may take over.
@@ -251,27 +236,20 @@ pub fn takeover(seen: &OwnerSeen, ours: &OwnerId, longest_io_ms: u64, now_ms: u6
         Takeover::Now(OwnerGone::Nobody)
     } else if owner == ours {
         Takeover::Now(OwnerGone::Ourselves)
-    } else if seen.stopped == Stopped::Whole {
+    } else if seen.stopped {
         Takeover::Now(OwnerGone::Stopped)
     } else if owner.booted_since(ours) {
         Takeover::Now(OwnerGone::Rebooted)
     } else if owner.same_boot(ours) && seen.lock_file_free == Some(true) {
         Takeover::Now(OwnerGone::LockFree)
-    } else if seen.stopped == Stopped::InPart {
-        wait(seen.first_seen_ms, longest_io_ms, OwnerGone::Stopped, now_ms)
     } else if seen.owner_lease_ms == 0 {
         Takeover::RefusedInfinite
     } else {
         let lease_ms = if mutant!(TakeOverInLease) { 0 } else { seen.owner_lease_ms };
-        wait(seen.first_seen_ms.saturating_add(lease_ms), longest_io_ms, OwnerGone::LeaseOver, now_ms)
+        let longest_io_ms = if mutant!(TakeOverBeforeLastIo) { 0 } else { longest_io_ms };
+        let until_ms = seen.first_seen_ms.saturating_add(lease_ms).saturating_add(longest_io_ms);
+        if now_ms >= until_ms { Takeover::Now(OwnerGone::LeaseOver) } else { Takeover::Wait { until_ms } }
     }
-}
-
-/// The last I/O that the owner may have sent is over.
-fn wait(last_sent_ms: u64, longest_io_ms: u64, gone: OwnerGone, now_ms: u64) -> Takeover {
-    let longest_io_ms = if mutant!(TakeOverBeforeLastIo) { 0 } else { longest_io_ms };
-    let until_ms = last_sent_ms.saturating_add(longest_io_ms);
-    if now_ms >= until_ms { Takeover::Now(gone) } else { Takeover::Wait { until_ms } }
 }
 
 #[cfg(test)]

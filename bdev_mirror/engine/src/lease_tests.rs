@@ -78,7 +78,7 @@ fn owner(machine: u128, boot: u128, instance: u128) -> OwnerId {
 }
 
 fn seen(owner: OwnerId) -> OwnerSeen {
-    OwnerSeen { owner, owner_lease_ms: 0, stopped: Stopped::No, first_seen_ms: 1_000, lock_file_free: None }
+    OwnerSeen { owner, owner_lease_ms: 0, stopped: false, first_seen_ms: 1_000, lock_file_free: None }
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn no_wait_where_the_owner_is_known_to_be_dead() {
     let cases = [
         (seen(OwnerId::NIL), OwnerGone::Nobody),
         (seen(ours), OwnerGone::Ourselves),
-        (OwnerSeen { stopped: Stopped::Whole, ..seen(owner(9, 9, 9)) }, OwnerGone::Stopped),
+        (OwnerSeen { stopped: true, ..seen(owner(9, 9, 9)) }, OwnerGone::Stopped),
         (OwnerSeen { lock_file_free: Some(false), ..seen(owner(1, 9, 9)) }, OwnerGone::Rebooted),
         (OwnerSeen { lock_file_free: Some(true), ..seen(owner(1, 2, 9)) }, OwnerGone::LockFree),
     ];
@@ -122,14 +122,6 @@ fn a_finite_lease_is_waited_for_and_the_longest_io_with_it() {
     let ours = owner(1, 2, 3);
     assert_eq!(takeover(&seen, &ours, 30_000, 50_999), Takeover::Wait { until_ms: 51_000 });
     assert_eq!(takeover(&seen, &ours, 30_000, 51_000), Takeover::Now(OwnerGone::LeaseOver));
-}
-
-#[test]
-fn the_record_of_a_stop_may_still_be_on_its_way_to_a_leg_that_lacks_it() {
-    let seen = OwnerSeen { stopped: Stopped::InPart, ..seen(owner(4, 5, 6)) };
-    let ours = owner(1, 2, 3);
-    assert_eq!(takeover(&seen, &ours, 30_000, 30_999), Takeover::Wait { until_ms: 31_000 });
-    assert_eq!(takeover(&seen, &ours, 30_000, 31_000), Takeover::Now(OwnerGone::Stopped));
 }
 
 #[test]

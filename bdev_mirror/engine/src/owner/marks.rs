@@ -38,6 +38,13 @@ pub(super) struct Marks {
     sharing: BTreeMap<u32, bool>,
 }
 
+impl Marks {
+    /// Whether nothing is on its way to dirty.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.filling.is_empty()
+    }
+}
+
 impl Owner {
     /// Writes of a channel wait for a region, or will come to it.
     pub(super) fn mark(&mut self, region: u32, writer: Writer, ahead: bool) {

@@ -247,12 +247,14 @@ impl Owner {
                 self.resolve(purpose, device, ok);
             }
             let went_on = self.finish_txns() || self.next_txn();
-            self.open_recorded();
-            self.pump_start();
-            self.pump_admission();
-            self.pump_copies();
-            self.pump_clearing();
-            self.start_sharing_pass();
+            if !self.is_ending() {
+                self.open_recorded();
+                self.pump_start();
+                self.pump_admission();
+                self.pump_copies();
+                self.pump_clearing();
+                self.start_sharing_pass();
+            }
             self.pump_stop();
             // What went on just now may have made a transaction due, and no event may come before the next tick.
             if !went_on && self.resolved.is_empty() && !self.next_txn() {

@@ -75,7 +75,9 @@ impl Owner {
     fn record_writes(&self) -> Vec<(Device, Writes, Writes)> {
         let starting = self.phase == Phase::Starting;
         let mut devices = Vec::new();
-        for slot in self.legs_that(super::legs::Leg::has_records).iter() {
+        // The last record goes to those alone that it lists as in sync: by these a successor knows that it is whole.
+        let gets_it = if self.is_ending() { super::legs::Leg::is_required } else { super::legs::Leg::has_records };
+        for slot in self.legs_that(gets_it).iter() {
             let device = Device::Leg(slot);
             let writes = self.superblock_writes(slot);
             if self.legs[slot.index()].flush_first {

@@ -23,6 +23,10 @@ impl Owner {
     }
 
     fn handle(&mut self, report: Report) {
+        if self.is_ending() && !matches!(report, Report::PassDone { .. }) {
+            // Nothing is under way any more; what is parked ends with the mirror.
+            return;
+        }
         match report {
             Report::Mark { channel, first, last } => self.mark_all(first..=last, channel, false),
             Report::MarkAhead { channel, first, last } => {

@@ -54,6 +54,16 @@ impl Owner {
         }
     }
 
+    /// Whether the record that ends the stop is asked for. It is the last that is written: nothing else is begun.
+    pub(super) fn is_ending(&self) -> bool {
+        self.final_ticket.is_some()
+    }
+
+    /// Whether that record was sent.
+    pub(super) fn is_final_sent(&self) -> bool {
+        self.final_ticket.is_some_and(|ticket| self.record_issued >= ticket)
+    }
+
     /// Whether nothing is dirty.
     pub(super) fn is_all_clean(&self) -> bool {
         self.intent.count() == 0
@@ -66,19 +76,22 @@ impl Owner {
     }
 
     pub(super) fn pump_stop(&mut self) {
-        if self.phase != Phase::Stopping || !self.drained {
+        if self.phase != Phase::Stopping {
             return;
         }
-        if self.stuck {
+        if self.stuck && (self.drained || self.is_ending()) {
             return self.end(false);
         }
-        if let Some(ticket) = self.final_ticket {
+        if self.is_ending() {
             // Whoever reads the last record takes this owner for gone. So nothing is written after it, not even that a leg
-            // did not take it: that one holds the same data, since nothing was dirty when the record was sent.
-            if self.record_issued >= ticket && self.txns.is_empty() {
+            // did not take it: what that leg holds is what the others hold, dirty regions apart.
+            if self.is_final_sent() && self.txns.is_empty() {
                 let clean = self.ends_clean();
                 self.end(clean);
             }
+            return;
+        }
+        if !self.drained {
             return;
         }
         // What no leg can read stays dirty: nobody waits for it for ever. Nor for a repair of the leg that it is read from.
@@ -91,6 +104,7 @@ impl Owner {
             && self.copier.is_idle()
             && self.clearing.stage == ClearStage::Idle
             && self.intent.iter().all(|region| is_left(&region))
+            && self.marks.is_idle()
             && self.txns.is_empty()
             && self.unsure.is_empty();
         if !quiet {

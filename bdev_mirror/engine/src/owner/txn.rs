@@ -225,8 +225,11 @@ impl Owner {
         let both_mark = mutant!(TwoCommitsOfUnit)
             && self.txns.len() == 1
             && matches!(self.txns[0].kind, TxnKind::Mark { .. } | TxnKind::Clear { .. });
-        if (!self.txns.is_empty() && !both_mark) || self.has_late_metadata() {
+        if (!self.txns.is_empty() && !both_mark) || self.has_late_metadata() || self.is_final_sent() {
             return false;
+        }
+        if self.is_ending() {
+            return self.start_record();
         }
         if both_mark {
             return self.start_mark();

@@ -1,6 +1,6 @@
 //! Suspending, and the end.
 
-use crate::bench::{Bench, Setup, leg, slot};
+use crate::bench::{Bench, IN, STALE, Setup, leg, slot};
 use mirror_engine::format::LogType;
 use mirror_engine::*;
 
@@ -61,11 +61,15 @@ fn last_record_on_its_way() -> Bench {
     let write = bench.complete(0, Op::Write, 0, 1);
     assert_eq!(bench.outcome(write), Some(Outcome::GOOD));
     bench.owner.stop();
-    // Both superblocks stand before all maps.
-    bench.hold = |_, io| matches!(io, Io::Write { block, .. } if *block < 256);
+    bench.hold = is_superblock;
     bench.wait(1000);
     assert_eq!((bench.stopped, bench.ops.len()), (None, 2));
     bench
+}
+
+/// Both copies of it stand before all maps.
+fn is_superblock(_: &Device, io: &Io) -> bool {
+    matches!(io, Io::Write { block, .. } if *block < 256)
 }
 
 fn is_of(index: usize) -> impl Fn(&Device, &Io) -> bool {
@@ -91,4 +95,54 @@ fn a_stop_that_no_leg_took_is_not_clean() {
     bench.end_op(is_of(1), Err(Fault::Failed));
     assert!(bench.ops.is_empty(), "{:?}", bench.ops);
     assert_eq!(bench.stopped, Some(false));
+}
+
+/// Once showed: a write that had asked for its region before the stop got it filled with zeros after the record that says
+/// stopped. Who started next had written there by then.
+#[test]
+fn no_region_is_filled_after_the_record_that_says_stopped() {
+    let mut bench = Setup { written: false, log: LogType::Internal, ..Setup::default() }.start();
+    bench.hold_reports = true;
+    let write = bench.submit(0, Op::Write, 0, 1);
+    bench.hold = is_superblock;
+    bench.owner.stop();
+    bench.run();
+    assert_eq!((bench.count_ops(is_superblock), bench.ops.len()), (2, 2));
+    bench.hold = |_, _| true;
+    bench.hold_reports = false;
+    bench.wait(500);
+    assert_eq!(bench.ops.len(), 2, "{:?}", bench.ops);
+    bench.hold = |_, _| false;
+    bench.run();
+    assert_eq!(bench.stopped, Some(true));
+    assert_eq!(bench.outcome(write), Some(Outcome::Failed(Failure::Offline)));
+}
+
+/// Once showed: the record of the leg that failed followed it.
+#[test]
+fn a_suspension_does_not_keep_a_stop_from_ending() {
+    let mut bench = last_record_on_its_way();
+    bench.hold_pass = Some(Pass::Drain);
+    bench.owner.suspend();
+    bench.run();
+    bench.end_op(is_of(0), Ok(()));
+    bench.end_op(is_of(1), Err(Fault::Failed));
+    assert!(bench.ops.is_empty(), "{:?}", bench.ops);
+    assert_eq!(bench.stopped, Some(true));
+}
+
+/// Once showed: its own superblock was sent to it after all legs in sync had the record that says stopped.
+#[test]
+fn a_leg_on_its_way_in_gets_no_record_that_says_stopped() {
+    let mut bench = Setup { log: LogType::Internal, legs: &[IN, STALE], ..Setup::default() }.start();
+    bench.admit(1);
+    bench.hold = is_superblock;
+    bench.owner.stop();
+    bench.wait(1000);
+    while bench.stopped.is_none() {
+        let last = bench.op(is_superblock).expect("a stop is under way");
+        assert_eq!(last.1, leg(0), "{:?}", bench.ops);
+        bench.end_op(is_superblock, Ok(()));
+    }
+    assert!(bench.ops.is_empty(), "{:?}", bench.ops);
 }

@@ -1,5 +1,6 @@
 //! What a start goes by, and whether it may: the maps that were left, and who has every acknowledged write.
 
+use super::boot::MIRROR;
 use super::{Verdict, World};
 use crate::coverage::Deed;
 use mirror_engine::assembly::{Allowed, Found, Plan};
@@ -63,10 +64,15 @@ impl World {
     /// Whether what says that these drives are out stands on drives that are not heard, and nowhere else: an operator who
     /// starts without those gives up what they hold, this too.
     fn is_out_elsewhere_only<'a>(&self, mut lacking: impl Iterator<Item = &'a usize>, heard: &[usize]) -> bool {
+        let said = |teller: usize| self.durable_superblock(teller).filter(|superblock| superblock.mirror == MIRROR);
+        let newest = heard.iter().filter_map(|&drive| said(drive)).map(|superblock| superblock.generation).max();
         let says_out = |teller: usize, drive: usize| {
-            let slot = self.slots.iter().position(|other| *other == drive);
-            let superblock = self.durable_superblock(teller);
-            slot.zip(superblock).is_some_and(|(slot, superblock)| superblock.legs[slot].state != LegState::InSync)
+            let Some(slot) = self.slots.iter().position(|other| *other == drive) else { return false };
+            said(teller).is_some_and(|superblock| {
+                let record = &superblock.legs[slot];
+                let counts = heard.contains(&teller) || newest.is_none_or(|newest| superblock.generation > newest);
+                counts && Some(&record.uuid) == self.truth.uuids.get(&drive) && record.state != LegState::InSync
+            })
         };
         lacking.all(|&drive| {
             let mut tellers = (0..self.disks.len()).filter(|&teller| says_out(teller, drive)).peekable();
@@ -99,7 +105,7 @@ impl World {
             // A leg that was being overwritten has no history of its own any more.
             let mut others = serving.iter().filter(|other| !self.is_overwritten(**other, found, drives));
             // One in whose place another one was put has no part in the mirror, and is rejected by name.
-            if is_replaced(&leg.superblock) {
+            if is_replaced(&leg.superblock) && !serving.contains(&drive) {
                 continue;
             }
             if itself && others.any(|other| self.truth.diverged.contains(&(*other, drive))) {

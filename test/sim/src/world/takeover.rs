@@ -7,7 +7,7 @@ use crate::chooser::Chooser;
 use crate::coverage::Deed;
 use mirror_engine::assembly::Found;
 use mirror_engine::format::Superblock;
-use mirror_engine::lease::{OwnerSeen, Stopped, Takeover, owners, stopped, takeover};
+use mirror_engine::lease::{OwnerSeen, Takeover, has_stopped, owners, takeover};
 use mirror_engine::{Action, ChannelStep, Fault, HostIo, HostIos, Io, Op, OpId, OwnerId};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -39,7 +39,13 @@ impl World {
 
     /// The whole process stands still, and another one wants its place.
     pub fn stall(&mut self) -> Verdict {
+        let there = self.superblocks_there();
+        let names_it = |superblock: &Superblock| superblock.owner == self.owner_id();
+        let head = there.iter().max_by_key(|superblock| (superblock.generation, superblock.heartbeat));
         let Some((newest, stopped)) = self.seen_of(Some(self.owner_id())) else { return Ok(()) };
+        if head.is_some_and(names_it) && !names_it(&newest) {
+            return Err(format!("a successor does not ask after the owner of the newest leg, but after {newest:?}"));
+        }
         let Some(running) = self.running.take() else { return Ok(()) };
         // On this machine, where the lock file is found to be held, or on another one.
         let here = self.chooser.percent(50);
@@ -74,12 +80,12 @@ impl World {
     }
 
     /// What a successor sees of this owner, or else of the newest one: all others are dead.
-    fn seen_of(&self, owner: Option<OwnerId>) -> Option<(Superblock, Stopped)> {
+    fn seen_of(&self, owner: Option<OwnerId>) -> Option<(Superblock, bool)> {
         let there = self.superblocks_there();
         let owners = owners(&there.iter().collect::<Vec<_>>());
         let of_it = owners.iter().find(|superblock| Some(superblock.owner) == owner);
         let seen = of_it.or(owners.first()).copied()?;
-        Some((seen.clone(), stopped(seen, there.iter())))
+        Some((seen.clone(), has_stopped(seen, there.iter())))
     }
 
     /// A successor waits: time goes on, drives do what they were told, the mirror wakes, or the wait is over.
@@ -92,7 +98,7 @@ impl World {
         let seen = self.seen_of(self.former.as_ref().map(|former| former.seen.owner));
         let now_ms = self.now_ms;
         let Some(former) = &mut self.former else { return Ok(()) };
-        former.seen.stopped = seen.as_ref().map_or(Stopped::No, |(_, stopped)| *stopped);
+        former.seen.stopped = seen.as_ref().is_some_and(|(_, stopped)| *stopped);
         if let Some((newest, _)) = seen.filter(|(newest, _)| newest.heartbeat != former.heartbeat) {
             former.heartbeat = newest.heartbeat;
             former.seen.first_seen_ms = now_ms;
@@ -158,7 +164,7 @@ impl World {
         }
         // It might have gone on for a moment, and submitted more until its lease ended; not after it said that it stopped.
         let last_ms = self.truth.lease_until_ms + LONGEST_IO_MS;
-        if now_ms < last_ms && former.seen.stopped == Stopped::No {
+        if now_ms < last_ms && !former.seen.stopped {
             return Err(format!("a successor starts at {now_ms} ms, a write of its owner may live until {last_ms} ms"));
         }
         former.replaced = true;
@@ -197,7 +203,7 @@ impl World {
             let seen = OwnerSeen {
                 owner: last.owner,
                 owner_lease_ms: u64::from(last.lease_ms),
-                stopped: stopped(last, superblocks.iter().copied()),
+                stopped: has_stopped(last, superblocks.iter().copied()),
                 first_seen_ms: self.now_ms,
                 lock_file_free: Some(true),
             };
